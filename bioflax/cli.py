@@ -1,0 +1,46 @@
+"""The `bioflax` command: `bioflax COMMAND [hydra overrides]`."""
+
+from __future__ import annotations
+
+import sys
+
+from bioflax.configuration import COMMANDS, run
+
+USAGE = """bioflax: deep learning for microscopy, beside its physical bounds and classical baselines
+
+usage: bioflax COMMAND [overrides]
+
+commands:
+{commands}
+
+An override is name=value, such as:
+  bioflax train experiment=denoise_n2v data.folder=./images run_dir=runs/first
+  bioflax predict model=runs/first input=./images output=./restored
+  bioflax evaluate model=runs/first input=./noisy target=./clean run_dir=runs/first/evaluation
+
+`bioflax COMMAND --help` shows what a command takes, `bioflax COMMAND --cfg job` the whole configuration.
+Several values sweep: `bioflax train -m seed=1,2,3`. A traceback is shown with debug=true.
+Tab completion in bash: eval "$(bioflax train -sc install=bash)"
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("bioflax"))
+        return 0
+    command, overrides = arguments[0], arguments[1:]
+    if command not in COMMANDS:
+        print(f"bioflax: unknown command {command!r}. There are: {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    return run(command, overrides)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

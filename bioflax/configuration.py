@@ -1,0 +1,159 @@
+"""The one gate from Hydra: a composed config becomes objects here, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from bioflax.errors import InputError
+
+ALLOWED = ("bioflax.", "optax.")
+COMMANDS = {
+    "train": "train a model on a folder of images or on simulated ones",
+    "evaluate": "judge a model against targets, beside classical filters and physical bounds",
+    "predict": "restore a file, a folder or a glob of images with a trained model",
+    "preflight": "look into images before anyone trains on them: axes, noise, defects, which scheme fits",
+    "simulate": "write a simulated stack with its clean truth",
+    "report": "render the page of a run, an evaluation or a preflight again from its files",
+    "models": "list the models of a folder; `models show=NAME` prints a card",
+}
+
+
+def build(config: Any, **arguments: Any) -> Any:
+    """Instantiates a config node and everything in it.
+
+    Args:
+        config: a node with `_target_`, as composed by Hydra.
+        arguments: further arguments for the outermost constructor.
+
+    Returns:
+        The object; lists and dicts in it are plain Python (`_convert_="all"`).
+
+    Raises:
+        InputError: a `_target_` outside `bioflax` and `optax`, a constructor's complaint, or an unknown argument.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    _check_targets(plain, "")
+    try:
+        return instantiate(plain, **arguments, _convert_="all")
+    except InstantiationException as failure:
+        cause = failure.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
+        where = str(failure).rpartition("full_key: ")[2].strip() if "full_key: " in str(failure) else "config"
+        reason = str(cause or failure).strip().splitlines()[0]
+        raise InputError(f"{where}: {reason}") from failure
+
+
+def _check_targets(node: Any, path: str) -> None:
+    if isinstance(node, Mapping):
+        target = node.get("_target_")
+        if target is not None and not str(target).startswith(ALLOWED):
+            raise InputError(
+                f"{path or 'config'}._target_: only {' and '.join(name + '*' for name in ALLOWED)} may be built, found {target!r}."
+            )
+        for name, child in node.items():
+            _check_targets(child, f"{path}.{name}" if path else str(name))
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for number, child in enumerate(node):
+            _check_targets(child, f"{path}[{number}]")
+
+
+def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None = None) -> int:
+    """Runs one command under Hydra and turns every failure into an exit code and one line.
+
+    Args:
+        command: a name in `COMMANDS`.
+        overrides: Hydra overrides, such as `experiment=denoise_fmd_n2n data.folder=./images`.
+        main: the decorated Hydra main; default is that of `bioflax.experiments.<command>`.
+
+    Returns:
+        0 when it worked, 1 for a failure of the program, 2 for bad input, 128 + n when signal n ended it.
+    """
+    debug = any(part.replace(" ", "").lower() == "debug=true" for part in overrides)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints and exits itself
+    sys.argv = [f"bioflax {command}", *overrides]
+    try:
+        if main is None:
+            import importlib
+
+            main = importlib.import_module(f"bioflax.experiments.{command}").main
+        main()
+        return 0
+    except KeyboardInterrupt:
+        print("bioflax: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+    except Exception as failure:
+        if debug:
+            raise
+        code, line = explain(failure)
+        print(f"bioflax {command}: {line}", file=sys.stderr)
+        return code
+
+
+def explain(failure: BaseException) -> tuple[int, str]:
+    """Exit code and the one line that stands for an exception."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    text = " ".join(str(failure).split())
+    if isinstance(failure, InputError):
+        return 2, text
+    if isinstance(failure, (HydraException, OmegaConfBaseException)):
+        return 2, _explain_hydra(failure, text)
+    if isinstance(failure, OSError):
+        where = f" ({failure.filename})" if failure.filename else ""
+        reason = failure.strerror or text
+        return 2, f"{reason}{where}. Free space or choose another folder, then start the same command again."
+    if isinstance(failure, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        return 1, "out of memory. Take a smaller train.batch, data.patch or tile."
+    advice = "" if type(failure).__name__ == "TrainingError" else " (debug=true shows where)"
+    return 1, f"{type(failure).__name__}: {text}{advice}"
+
+
+def _explain_hydra(failure: BaseException, text: str) -> str:
+    key = getattr(failure, "full_key", None) or getattr(failure, "key", None)
+    if "Could not override" in text or "not in struct" in text or "is not in struct" in text:
+        from hydra import compose  # noqa: F401  (loaded already)
+
+        return f"{text.split(' To append')[0].rstrip('.')}. See the names there are with: --cfg job{_nearest(text)}"
+    if "Missing mandatory value" in text and key:
+        return f"{key}: missing. Give it on the command line: {key}=..."
+    return text
+
+
+def _nearest(text: str) -> str:
+    import difflib
+    import re
+
+    found = re.search(r"'([\w./@]+)'", text)
+    if not found:
+        return ""
+    known = list(_leaf_names())
+    close = difflib.get_close_matches(found.group(1), known, n=3, cutoff=0.7)
+    return f". Did you mean: {', '.join(close)}?" if close else ""
+
+
+def _leaf_names() -> set[str]:
+    from importlib import resources
+
+    from omegaconf import OmegaConf
+
+    names: set[str] = set()
+    root = resources.files("bioflax.conf")
+    for group in root.iterdir():
+        if group.is_dir():
+            for file in group.iterdir():
+                if file.name.endswith(".yaml"):
+                    names.update(f"{group.name}.{name}" for name in OmegaConf.create(file.read_text()))
+        elif group.name.endswith(".yaml"):
+            names.update(str(name) for name in OmegaConf.create(group.read_text()))
+    return names

@@ -1,0 +1,1 @@
+"""Physics of light and cameras: pure functions, units in their names."""

@@ -1,0 +1,167 @@
+"""Drawing inside jit: static shapes, anti-aliased, the same result on every run.
+
+Positions are in pixels from the outer corner of the first pixel, (y, x), so a pixel's centre lies at a half.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bioflax.optics import psf
+
+# Light is summed in whole steps of 2^-16: integer sums do not depend on their order, floating ones do on a GPU.
+_STEPS = 2.0**16
+_SMALLEST_CELL_PX = 3.0
+_SPLINE_POWER = 151.0 / 315.0  # integral of the squared cubic B-spline
+
+
+def smooth_noise(key: jax.Array, shape: tuple[int, int], cell_px: jax.Array) -> jax.Array:
+    """Smooth Gaussian noise: cubic B-splines over a grid of random values.
+
+    Args:
+        key: typed key.
+        shape: (H, W) in pixels.
+        cell_px: grid spacing, about the size of the blotches; at least 3.
+
+    Returns:
+        (H, W), mean 0, standard deviation about 1.
+    """
+    cell_px = jnp.maximum(cell_px, _SMALLEST_CELL_PX)
+    cells = [math.ceil(size / _SMALLEST_CELL_PX) + 4 for size in shape]
+    value_key, shift_key = jax.random.split(key)
+    values = jax.random.normal(value_key, tuple(cells), jnp.float32)
+    shift = jax.random.uniform(shift_key, (2,), jnp.float32)
+    rows, columns = (
+        _cubic_spline((jnp.arange(size) / cell_px + shift[axis] + 1.0)[:, None] - jnp.arange(count)[None, :])
+        for axis, (size, count) in enumerate(zip(shape, cells))
+    )
+    return (rows @ values @ columns.T) / _SPLINE_POWER
+
+
+def curves(
+    key: jax.Array, start: jax.Array, heading: jax.Array, *, step_px: jax.Array, bend: jax.Array, knots: int, points: int
+) -> jax.Array:
+    """Smooth random curves: headings that wander, their path rounded by a cubic B-spline.
+
+    Args:
+        key: typed key.
+        start: (P, 2) middle of each curve, (y, x) in px.
+        heading: (P,) radians at the first knot.
+        step_px: distance between knots.
+        bend: standard deviation of the turn from knot to knot, radians.
+        knots: knots per curve.
+        points: points per curve.
+
+    Returns:
+        (P, points, 2) positions, about evenly spaced.
+    """
+    turns = bend * jax.random.normal(key, (start.shape[0], knots), jnp.float32)
+    angle = heading[:, None] + jnp.cumsum(turns, axis=1)
+    path = jnp.cumsum(step_px * jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1), axis=1)
+    path += (start - path[:, knots // 2])[:, None, :]
+    return jnp.einsum("sk,pkc->psc", _spline_basis(knots, points), path)
+
+
+def along(values: jax.Array, points: int) -> jax.Array:
+    """Spreads (P, knots) values smoothly over the (P, points) of `curves`."""
+    return values @ _spline_basis(values.shape[-1], points).T
+
+
+def splat(positions: jax.Array, light: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Adds points of light to an image, each shared by its four nearest pixels.
+
+    Args:
+        positions: (..., 2), (y, x) in px.
+        light: (...) light of each point, below 32,768 in sum per pixel.
+        shape: (H, W) in pixels.
+
+    Returns:
+        (H, W) light per pixel; light outside the image is lost.
+    """
+    height, width = shape
+    low = jnp.floor(positions - 0.5)
+    share_y, share_x = jnp.moveaxis(positions - 0.5 - low, -1, 0)
+    row, column = jnp.moveaxis(low.astype(jnp.int32), -1, 0)
+    image = jnp.zeros(height * width, jnp.int32)
+    for dy, in_y in ((0, 1.0 - share_y), (1, share_y)):
+        for dx, in_x in ((0, 1.0 - share_x), (1, share_x)):
+            y, x = row + dy, column + dx
+            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            steps = jnp.where(inside, jnp.round(_STEPS * light * in_y * in_x), 0.0).astype(jnp.int32)
+            image = image.at[jnp.where(inside, y * width + x, 0)].add(steps)
+    return image.reshape(shape).astype(jnp.float32) / _STEPS
+
+
+def spots(positions: jax.Array, light: jax.Array, sigma_px: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Sum of Gaussian spots integrated over pixels, as one matrix product.
+
+    Args:
+        positions: (P, 2), (y, x) in px.
+        light: (P,) light of each spot.
+        sigma_px: (P,) standard deviation.
+        shape: (H, W) in pixels.
+
+    Returns:
+        (H, W) light per pixel.
+    """
+    y, x = jnp.moveaxis(positions, -1, 0)
+    rows = psf.gaussian_shares(shape[0], centre_nm=y, sigma_nm=sigma_px, pixel_nm=1.0)
+    columns = psf.gaussian_shares(shape[1], centre_nm=x, sigma_nm=sigma_px, pixel_nm=1.0)
+    return jnp.einsum("p,pi,pj->ij", light, rows, columns)
+
+
+def ellipsoids(
+    centre: jax.Array, radii: jax.Array, angle: jax.Array, light: jax.Array, warp: jax.Array, *, edge_px: jax.Array
+) -> jax.Array:
+    """Sum of ellipses that are thicker in the middle, on coordinates that a smooth field bends.
+
+    Args:
+        centre: (P, 2), (y, x) in px.
+        radii: (P, 2) half axes, px.
+        angle: (P,) radians.
+        light: (P,) brightness, 0 for none.
+        warp: (2, H, W) displacement (y, x), px: makes outlines irregular.
+        edge_px: width of the rim over which the brightness rises, at least one pixel is used.
+
+    Returns:
+        (H, W), about `light` inside, 0 outside.
+    """
+    height, width = warp.shape[1:]
+    y = jnp.arange(height, dtype=jnp.float32)[:, None] + 0.5 + warp[0]
+    x = jnp.arange(width, dtype=jnp.float32)[None, :] + 0.5 + warp[1]
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    # Squared distance in units of the half axes is a quadratic form: six numbers an ellipse.
+    long, short = 1.0 / radii[:, 0] ** 2, 1.0 / radii[:, 1] ** 2
+    yy = long * sine**2 + short * cosine**2
+    xx = long * cosine**2 + short * sine**2
+    yx = 2.0 * (long - short) * sine * cosine
+    softness = 0.5 * radii.min(axis=1) / jnp.maximum(edge_px, 1.0)
+
+    def add(total: jax.Array, i: int) -> jax.Array:
+        dy, dx = y - centre[i, 0], x - centre[i, 1]
+        square = yy[i] * dy * dy + xx[i] * dx * dx + yx[i] * dy * dx
+        cover = jnp.clip(0.5 + softness[i] * (1.0 - square), 0.0, 1.0)
+        thickness = 0.45 + 0.55 * jnp.sqrt(jnp.clip(1.0 - square, 0.0, 1.0))
+        return total + light[i] * cover * thickness
+
+    total = jnp.zeros((height, width), jnp.float32)
+    for i in range(centre.shape[0]):
+        total = add(total, i)
+    return total
+
+
+def _cubic_spline(t: jax.Array) -> jax.Array:
+    """The cubic B-spline, non-zero for |t| < 2."""
+    t = jnp.abs(t)
+    return jnp.where(t < 1.0, 2.0 / 3.0 - t * t + 0.5 * t**3, jnp.maximum(2.0 - t, 0.0) ** 3 / 6.0)
+
+
+def _spline_basis(knots: int, points: int) -> np.ndarray:
+    """(points, knots) weights of a uniform cubic B-spline that stays inside its knots."""
+    t = np.abs(np.linspace(1.0, knots - 2.0, points)[:, None] - np.arange(knots)[None, :])
+    basis = np.where(t < 1.0, 2.0 / 3.0 - t**2 + 0.5 * t**3, np.maximum(2.0 - t, 0.0) ** 3 / 6.0)
+    return basis.astype(np.float32)

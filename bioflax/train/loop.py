@@ -1,0 +1,275 @@
+"""The training loop: plain Python in a deliberate order: step, log, validate, checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from bioflax.data.prefetch import Prefetch
+from bioflax.errors import InputError, TrainingError
+from bioflax.functional import Net, count, merge, purify
+from bioflax.train.checkpoint import Checkpoints
+from bioflax.train.devices import Hardware
+from bioflax.train.evaluate import make_validation
+from bioflax.train.log import MetricsLog, ProgressBar
+from bioflax.train.optim import averaged
+from bioflax.train.state import TrainState, create_state
+from bioflax.train.step import make_step
+from bioflax.typing import Batch, DeviceSource, HostSource, Params, Task
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves.
+
+    `variables` are the best by validation where there is any, else the last (their moving average where one is kept);
+    `state` is the last state; `interrupted` names the signal that ended the run early; `seconds` has compile and train.
+    """
+
+    net: Net
+    variables: Params
+    state: TrainState
+    step: int
+    best_step: int | None
+    validation_loss: float | None
+    seconds: dict[str, float]
+    interrupted: str | None = None
+    parameters: int = field(default=0)
+
+
+def fit(
+    model: Any,
+    task: Task,
+    source: DeviceSource | HostSource,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    run_dir: str | Path,
+    batch: int = 16,
+    seed: int = 0,
+    validation: Sequence[Batch] = (),
+    validate_every: int = 200,
+    checkpoint_every: int = 200,
+    log_every: int = 20,
+    hardware: Hardware | None = None,
+    variables: Params | None = None,
+    freeze: tuple[str, ...] = (),
+    quiet: bool = False,
+) -> Fitted:
+    """Trains, and goes on where the same call stopped.
+
+    Args:
+        model: NNX model; its weights are the start unless `variables` are given.
+        task: prepares batches and defines the loss.
+        source: `DeviceSource` (sampled inside the compiled step) or `HostSource` (fetched ahead by a thread).
+        optimizer: optax transformation.
+        steps: total number of steps.
+        run_dir: folder for `metrics.jsonl` and `checkpoints/`; a checkpoint there is gone on from, bit for bit.
+        batch: examples a step.
+        seed: root of all randomness.
+        validation: fixed batches; the weights with the lowest `validation_loss` are kept.
+        validate_every, checkpoint_every, log_every: steps; multiples of `hardware.steps_per_call`.
+        hardware: precision, steps a call, devices.
+        variables: weights to start from.
+        freeze: patterns of parameter paths that stay as they are.
+        quiet: no progress bar.
+
+    Raises:
+        InputError: an argument or a checkpoint does not fit.
+        TrainingError: the loss is not finite; the message has the step, the last good checkpoint is kept.
+    """
+    hardware = hardware or Hardware()
+    hardware.check_batch(batch)
+    every = {"train.steps": steps, "train.validate_every": validate_every, "train.checkpoint_every": checkpoint_every}
+    for name, number in {**every, "train.log_every": log_every}.items():
+        if number < 1 or number % hardware.steps_per_call:
+            raise InputError(
+                f"{name}: expected a positive multiple of hardware.steps_per_call = {hardware.steps_per_call}, found {number}."
+            )
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    net = purify(model)
+    state = jax.device_put(create_state(net, optimizer, variables, freeze), hardware.replicated())
+    checkpoints = Checkpoints(run_dir / "checkpoints")
+    meta: dict[str, Any] = {"best_loss": None, "best_step": None, "elapsed": 0.0}
+    if checkpoints.latest_step() is not None:
+        state, meta = checkpoints.restore(state)
+    first = int(state.step)
+    checkpoints.discard_after(first)
+
+    begun = time.monotonic()
+    step_call, data_at = _compile_step(net, task, optimizer, source, state, batch, seed, hardware, first, steps)
+    validate = make_validation(net, task, validation, seed=seed, hardware=hardware) if validation else None
+    compile_seconds = time.monotonic() - begun
+    log = MetricsLog(run_dir / "metrics.jsonl", first)
+    begun = time.monotonic() - meta["elapsed"]
+    pending: list[tuple[int, dict[str, jax.Array]]] = []
+    done, logged_at, logged_step = first, time.monotonic(), first
+    with _catch_signals() as caught, data_at, ProgressBar("train", steps, first, quiet=quiet) as bar:
+        while done < steps and caught.signal is None:
+            state, scalars = step_call(state, data_at(done))
+            pending.append((done, scalars))
+            done += hardware.steps_per_call
+            last = done >= steps
+            if done % log_every == 0 or last or done % checkpoint_every == 0 or done % validate_every == 0:
+                means = _fetch(pending, checkpoints, run_dir)
+                pending.clear()
+                now = time.monotonic()
+                rate = (done - logged_step) * batch / max(now - logged_at, 1e-9)
+                logged_at, logged_step = now, done
+                log.write({"step": done, "seconds": now - begun, **means, "examples_per_s": rate})
+                bar.update(done, f"loss {means['loss']:.4g}, {rate:.0f} examples/s")
+            if validate and (done % validate_every == 0 or last):
+                candidate = merge(state.frozen, averaged(state.opt_state, state.params))
+                judged = validate(candidate)
+                log.write({"step": done, "seconds": time.monotonic() - begun, **judged})
+                if meta["best_loss"] is None or judged["validation_loss"] < meta["best_loss"]:
+                    meta = {**meta, "best_loss": judged["validation_loss"], "best_step": done}
+                    checkpoints.save_best(done, candidate, meta)
+                logged_at = time.monotonic()
+            if done % checkpoint_every == 0 or last:
+                checkpoints.save(done, state, {**meta, "elapsed": time.monotonic() - begun})
+        if caught.signal is not None and done < steps:
+            _fetch(pending, checkpoints, run_dir)
+            if done > first:
+                checkpoints.save(done, state, {**meta, "elapsed": time.monotonic() - begun})
+    log.close()
+    checkpoints.wait()
+    final = merge(state.frozen, averaged(state.opt_state, state.params))
+    best = checkpoints.restore_best(final) if validate else None
+    checkpoints.close()
+    return Fitted(
+        net=net,
+        variables=final if best is None else best,
+        state=state,
+        step=done,
+        best_step=meta["best_step"],
+        validation_loss=meta["best_loss"],
+        seconds={"compile": compile_seconds, "train": time.monotonic() - begun},
+        interrupted=caught.signal if done < steps else None,
+        parameters=count(net.variables) - sum(_size(net.variables, path) for path in net.statistics),
+    )
+
+
+def _size(tree: Params, path: str) -> int:
+    for name in path.split("/"):
+        tree = tree[name]
+    return int(np.size(tree))
+
+
+class _Data:
+    """Data of a step: a device source is handed over as it is, a host source is fetched ahead."""
+
+    def __init__(self, fetch: Callable[[int], Any], close: Callable[[], None] = lambda: None) -> None:
+        self._fetch, self._close = fetch, close
+
+    def __call__(self, step: int) -> Any:
+        return self._fetch(step)
+
+    def __enter__(self) -> _Data:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._close()
+
+
+def _compile_step(
+    net: Net,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    source: DeviceSource | HostSource,
+    state: TrainState,
+    batch: int,
+    seed: int,
+    hardware: Hardware,
+    first: int,
+    steps: int,
+) -> tuple[Callable[[TrainState, Any], Any], _Data]:
+    """Compiles the step for the shapes of this run, once; returns it with a function `step -> data`."""
+    step = make_step(net, task, optimizer, batch_size=batch, seed=seed, hardware=hardware)
+    jitted = jax.jit(step, donate_argnums=0)
+    if isinstance(source, DeviceSource):
+        resident = jax.device_put(source, hardware.replicated())
+        return jitted.lower(state, resident).compile(), _Data(lambda _: resident)
+    chunk = _Chunks(source, hardware.steps_per_call)
+    example = jax.device_put(chunk.batch(first // chunk.length), hardware.divided())
+    compiled = jitted.lower(state, example).compile()
+    queue = Prefetch(
+        chunk, first // chunk.length, steps // chunk.length, lambda value: jax.device_put(value, hardware.divided())
+    )
+    fetched = iter(queue)
+    return compiled, _Data(lambda _: next(fetched), queue.close)
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """A host source whose batches are stacked to the number of steps in one call."""
+
+    source: HostSource
+    length: int
+
+    def batch(self, step: int) -> Any:
+        if self.length == 1:
+            return self.source.batch(step)
+        parts = [self.source.batch(step * self.length + number) for number in range(self.length)]
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+
+
+def _fetch(pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpoints, run_dir: Path) -> dict[str, float]:
+    """Brings the scalars of the steps since the last time to the host, in one transfer, and checks that they are finite."""
+    if not pending:
+        return {}
+    values = jax.device_get([scalars for _, scalars in pending])
+    for (begin, _), scalars in zip(pending, values):
+        finite = np.isfinite(scalars["loss"]) & np.isfinite(scalars["grad_norm"])
+        if not finite.all():
+            step = begin + int(np.argmin(finite)) + 1
+            checkpoints.wait()
+            kept = checkpoints.latest_step()
+            raise TrainingError(
+                f"train: the loss or its gradient is not finite at step {step}. The checkpoint of step {kept} in "
+                f"{run_dir / 'checkpoints'} is kept. Try a lower optim.learning_rate or optim.clip_norm=0.1, and look for "
+                "extreme pixels with: bioflax preflight."
+                if kept is not None
+                else f"train: the loss or its gradient is not finite at step {step}, before the first checkpoint. "
+                "Try a lower optim.learning_rate, and look for extreme pixels with: bioflax preflight."
+            )
+    names = values[0].keys()
+    return {name: math.fsum(float(np.sum(v[name])) for v in values) / sum(len(v[name]) for v in values) for name in names}
+
+
+@dataclass
+class _Caught:
+    signal: str | None = None
+
+
+@contextlib.contextmanager
+def _catch_signals() -> Iterator[_Caught]:
+    """SIGINT and SIGTERM ask the loop to save and stop; a second one stops at once."""
+    caught = _Caught()
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, frame: Any) -> None:
+        if caught.signal is not None:
+            raise KeyboardInterrupt
+        caught.signal = signal.Signals(number).name
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

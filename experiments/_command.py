@@ -1,0 +1,57 @@
+"""What the Hydra mains share: the plain config, the overrides, and the run folder of a sweep."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bioflax.configuration import run
+from bioflax.errors import InputError
+
+
+def settings(config: Any) -> tuple[dict[str, Any], list[str], Path]:
+    """Returns the resolved config as plain dicts, the user's overrides and the run folder.
+
+    In a sweep (`-m`) every job gets a folder of its own below `run_dir`, named by a hash of its overrides.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    hydra = HydraConfig.get()
+    overrides = list(hydra.overrides.task)
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    folder = Path(str(plain.get("run_dir", ".")))
+    if hydra.mode == RunMode.MULTIRUN and "run_dir" in plain:
+        kept = sorted(part for part in overrides if not part.startswith("run_dir="))
+        folder = folder / hashlib.sha256("\n".join(kept).encode()).hexdigest()[:10]
+    return plain, overrides, folder
+
+
+def experiment_name() -> str | None:
+    """The `experiment=` that was chosen."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.get().runtime.choices.get("experiment")
+
+
+def optional(value: Any) -> Any:
+    """`auto` in YAML is None in Python."""
+    return None if value == "auto" else value
+
+
+def tile_size(value: Any) -> Any:
+    """`auto`, or a positive number of pixels."""
+    if value in ("auto", None):
+        return "auto"
+    if not isinstance(value, int) or value < 1:
+        raise InputError(f"tile: expected a positive number of pixels or auto, found {value!r}.")
+    return value
+
+
+def start(command: str, main: Callable[[], Any]) -> None:
+    """`python experiments/COMMAND.py [overrides]` does what `bioflax COMMAND [overrides]` does."""
+    raise SystemExit(run(command, sys.argv[1:], main))

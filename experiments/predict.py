@@ -1,0 +1,36 @@
+"""Restores images with a trained model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hydra
+
+from bioflax.experiments import _command
+
+
+@hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="predict")
+def main(config: Any) -> None:
+    """One folder, file or glob of images."""
+    plain, overrides, _ = _command.settings(config)
+    from bioflax import hub
+    from bioflax.prediction.files import output_folder, predict_files
+    from bioflax.runs import Run
+
+    model = hub.load(plain["model"])
+    with Run(output_folder(plain["output"]), "predict", plain, overrides) as run:
+        done = predict_files(
+            model,
+            plain["input"],
+            plain["output"],
+            axes=_command.optional(plain["axes"]),
+            tile=_command.tile_size(plain["tile"]),
+            dtype=_command.optional(plain["dtype"]),
+            augment=plain["augment"],
+        )
+        run.finish(task=model.card.task, model=str(plain["model"]), files=done.files, seconds=done.seconds)
+    print(f"{len(done.files)} file(s) in {plain['output']}")
+
+
+if __name__ == "__main__":
+    _command.start("predict", main)

@@ -1,0 +1,52 @@
+"""Trains a model: config -> task, data, model, optimiser -> loop -> model folder, result, report."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import hydra
+
+from bioflax.configuration import build
+from bioflax.experiments import _command
+
+
+@hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="train")
+def main(config: Any) -> None:
+    """One training run."""
+    plain, overrides, folder = _command.settings(config)
+    from flax import nnx
+
+    from bioflax.hub.publish import publish
+    from bioflax.runs import Run
+    from bioflax.train import fit
+
+    hardware, task = build(plain["hardware"]), build(plain["task"])
+    data = build(plain["data"])
+    model = build(plain["model"], rngs=nnx.Rngs(plain["seed"]))
+    optimizer = build(plain["optim"])
+    with Run(folder, "train", plain, overrides, keep_config=True) as run:
+        run.result.update(task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name())
+        prepared = data.prepare(
+            task.scheme.mode, task.scheme.augment, spatial_dims=model.spatial_dims, seed=plain["seed"], batch=plain["train"]["batch"]
+        )
+        fitted = fit(
+            model,
+            task,
+            prepared.source,
+            optimizer,
+            run_dir=folder,
+            seed=plain["seed"],
+            validation=prepared.validation,
+            hardware=hardware,
+            **plain["train"],
+        )
+        if fitted.interrupted:
+            run.fail(f"interrupted by {fitted.interrupted} at step {fitted.step}; start the same command again to go on")
+            print(f"Saved at step {fitted.step}. Start the same command again to go on.")
+            raise SystemExit(128 + signal.Signals[fitted.interrupted])
+        publish(run, model, task, prepared, fitted, plain)
+
+
+if __name__ == "__main__":
+    _command.start("train", main)
