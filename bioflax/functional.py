@@ -74,6 +74,14 @@ def purify(model: nnx.Module) -> Net:
     return Net(nnx.to_pure_dict(state), frozenset(statistics), graphs[True], graphs[False], abstract)
 
 
+def outline(build: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
+    """The module that `build(rngs)` makes, with shapes in place of arrays: nothing is computed or allocated.
+
+    Its attributes are real; `purify` of it gives a `Net` whose `variables` are shapes, to be replaced by loaded arrays.
+    """
+    return nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+
+
 def flatten_paths(tree: Mapping[str, Any]) -> dict[str, Any]:
     """{"a": {"b": x}} -> {"a/b": x}, in sorted order."""
     flat: dict[str, Any] = {}

@@ -14,7 +14,7 @@ def main(config: Any) -> None:
     """One folder, file or glob of images."""
     plain, overrides, _ = _command.settings(config)
     from bioflax import hub
-    from bioflax.prediction.files import output_folder, predict_files
+    from bioflax.predict.files import output_folder, predict_files
     from bioflax.runs import Run
 
     model = hub.load(plain["model"])

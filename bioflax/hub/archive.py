@@ -100,7 +100,9 @@ def _read_zip(path: Path) -> dict[str, bytes]:
             entries = [entry for entry in packed.infolist() if not entry.is_dir()]
             if len(entries) > LARGEST_ENTRY_COUNT:
                 raise InputError(f"model: {path}: expected at most {LARGEST_ENTRY_COUNT} files, found {len(entries)}")
-            folders = {_inside(path, entry.filename).parent for entry in entries if entry.filename.endswith("card.json")}
+            folders = {
+                _inside(path, entry.filename).parent for entry in entries if entry.filename.endswith("card.json")
+            }
             if len(folders) != 1:
                 raise InputError(f"model: {path}: expected one card.json, found {len(folders)}. Pack one model a zip")
             top = folders.pop()
@@ -124,7 +126,9 @@ def _read_zip(path: Path) -> dict[str, bytes]:
 def _inside(path: Path, name: str) -> PurePosixPath:
     inside = PurePosixPath(name)
     if "\\" in name or ":" in name or inside.is_absolute() or ".." in inside.parts:
-        raise InputError(f"model: {path}: a packed model has no paths outside itself, found {name!r}. Do not use this file")
+        raise InputError(
+            f"model: {path}: a packed model has no paths outside itself, found {name!r}. Do not use this file"
+        )
     return inside
 
 

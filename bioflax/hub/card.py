@@ -140,7 +140,9 @@ def _tables(value: Any) -> bool:
 
 
 def _pixels(value: Any) -> bool:
-    return value is None or (_numbers(value) and set(value) <= set("ZYX") and all(size and size > 0 for size in value.values()))
+    return value is None or (
+        _numbers(value) and set(value) <= set("ZYX") and all(size and size > 0 for size in value.values())
+    )
 
 
 def _digests(value: Any) -> bool:

@@ -21,7 +21,10 @@ def model_page(card: ModelCard) -> str:
         f"# {card.name}",
         f"A model for the task *{card.task}*, trained with the scheme *{card.scheme}*.",
         "## Use",
-        _fence("python", 'import bioflax\nmodel = bioflax.load("path/to/this/folder")\nrestored = bioflax.predict(model, image)'),
+        _fence(
+            "python",
+            'import bioflax\nmodel = bioflax.load("path/to/this/folder")\nrestored = bioflax.predict(model, image)',
+        ),
         "## Results",
         _results(card),
         "## What it is",

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from types import TracebackType
@@ -99,9 +100,13 @@ class ImageSink:
         """
         if self._file is None:
             raise InputError(f"{self.path}: this file is already committed or removed; nothing more can be written")
-        parts = [part.indices(length) for part, length in zip(index, self.shape, strict=True)]
         block = np.asarray(block)
-        if any(step != 1 for _, _, step in parts) or block.shape != tuple(stop - start for start, stop, _ in parts):
+        parts = [part.indices(length) for part, length in zip(index, self.shape)]
+        if (
+            len(index) != len(self.shape)
+            or any(step != 1 for _, _, step in parts)
+            or block.shape != tuple(stop - start for start, stop, _ in parts)
+        ):
             raise InputError(
                 f"{self.path}: the window {tuple(index)} of {self.shape} does not fit a block {block.shape}"
             )
@@ -142,7 +147,8 @@ class ImageSink:
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # whatever is wrong with the folder is told by the error that led here
+            self._temporary.unlink(missing_ok=True)
 
     def _raise_input_error(self, cause: BaseException) -> None:
         """Turns what the disk says into one line."""

@@ -74,7 +74,9 @@ def fit_tile(shape: Sequence[int], halo: Sequence[int], stride: Sequence[int], p
     floors = [min(size, least) for size, least in zip(padded, smallest_tile(halo, stride), strict=True)]
     tile, counts = list(padded), [1] * len(padded)
     while math.prod(tile) > pixels:
-        longest = max((axis for axis in range(len(tile)) if tile[axis] > floors[axis]), key=tile.__getitem__, default=None)
+        longest = max(
+            (axis for axis in range(len(tile)) if tile[axis] > floors[axis]), key=tile.__getitem__, default=None
+        )
         if longest is None:
             break
         counts[longest] += 1

@@ -17,7 +17,7 @@ import numpy as np
 
 from bioflax.errors import InputError
 
-SIGMAS_PX = tuple(round(0.2 * step, 1) for step in range(2, 16))  # 0.4 to 3.0
+SIGMAS_PX = (0.0, *(round(0.2 * step, 1) for step in range(2, 16)), 3.5, 4.0, 5.0, 6.0, 8.0)
 Clip = tuple[float, float] | None
 
 
@@ -35,9 +35,6 @@ def oracle_gaussian(
 
     Returns:
         The blurred image and its sigma in px.
-
-    Raises:
-        InputError: shapes differ, no or a negative sigma, or an unknown boundary.
     """
     noisy, clean = _pair(noisy, clean)
     if len(sigmas_px) == 0 or min(sigmas_px) < 0:
@@ -72,19 +69,18 @@ def oracle_wiener(noisy: Any, clean: Any, *, clip: Clip = None, keep_mean: bool 
 
     Returns:
         The filtered image.
-
-    Raises:
-        InputError: shapes differ.
     """
     noisy, clean = _pair(noisy, clean)
-    level = noisy.mean() if keep_mean else 0.0
-    observed, truth = np.fft.fftn(noisy - level), np.fft.fftn(clean - level)
-    side = min(side for side in (*noisy.shape, noisy.size) if side > 1 or noisy.size == 1)
-    ring = (_radius(noisy.shape) * side + 1e-9).astype(int).ravel()
+    observed, truth = np.fft.fftn(noisy), np.fft.fftn(clean)
+    side = min((side for side in noisy.shape if side > 1), default=1)
+    ring = (_radius(noisy.shape) * side + 1e-9).astype(int).ravel() + 1
+    ring[0] = 0  # the mean alone, also where a longer side has frequencies below the first ring
     power = np.bincount(ring, (abs(observed) ** 2).ravel())
     cross = np.bincount(ring, (truth * observed.conj()).real.ravel())
     gain = np.divide(cross, power, out=np.zeros_like(cross), where=power > 0)
-    return _clipped(np.fft.ifftn(observed * gain[ring].reshape(noisy.shape)).real + level, clip)
+    if keep_mean:
+        gain[0] = 1.0
+    return _clipped(np.fft.ifftn(observed * gain[ring].reshape(noisy.shape)).real, clip)
 
 
 def reference_ceiling_db(noisy_db: float, frames: int, *, included: bool = True) -> float:
@@ -100,9 +96,6 @@ def reference_ceiling_db(noisy_db: float, frames: int, *, included: bool = True)
 
     Returns:
         dB.
-
-    Raises:
-        InputError: fewer than two frames (one, when the frame is outside).
     """
     least = 2 if included else 1
     if frames < least:
@@ -121,13 +114,10 @@ def noisy_reference_ceiling_db(data_range: float, noise_variance: float) -> floa
 
     Returns:
         dB; infinite for a noiseless reference.
-
-    Raises:
-        InputError: a negative variance or a range that is not positive.
     """
     if noise_variance < 0 or data_range <= 0:
         raise InputError(
-            f"noise_variance/data_range: expected >= 0 and > 0, found {noise_variance} and {data_range}. Check the units."
+            f"noise_variance/data_range: expected >= 0 and > 0, found {noise_variance} and {data_range}. Mind the unit."
         )
     return float("inf") if noise_variance == 0 else float(20 * np.log10(data_range) - 10 * np.log10(noise_variance))
 

@@ -34,9 +34,7 @@ def radial_frequency(shape: tuple[int, int]) -> np.ndarray:
     return np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None, :]).astype(np.float32)
 
 
-def widefield_otf(
-    shape: tuple[int, int], *, na: jax.Array, wavelength_nm: jax.Array, pixel_nm: jax.Array
-) -> jax.Array:
+def widefield_otf(shape: tuple[int, int], *, na: jax.Array, wavelength_nm: jax.Array, pixel_nm: jax.Array) -> jax.Array:
     """Transfer function of an aberration-free wide-field microscope in focus (incoherent, scalar, circular pupil).
 
     Args:
@@ -202,7 +200,9 @@ def blur(image: jax.Array, otf: jax.Array) -> jax.Array:
     """
     size, full = image.shape[-2:], otf.shape[-2:]
     if full[0] < size[0] or full[1] < size[1]:
-        raise InputError(f"otf: expected at least the image's size {size}, found {full}; make it of that size or larger")
+        raise InputError(
+            f"otf: expected at least the image's size {size}, found {full}; make it of that size or larger"
+        )
     before = [(outer - inner) // 2 for outer, inner in zip(full, size)]
     if full != size:
         after = [outer - inner - start for outer, inner, start in zip(full, size, before)]
@@ -225,9 +225,7 @@ class WidefieldOptics:
     wavelength_nm: float = quantity("nm", at_least=200.0, at_most=2000.0, default=520.0)
     pixel_nm: float = quantity("nm in the sample", above=0.0, default=100.0)
     refractive_index: float = quantity("of the immersion medium", at_least=1.0, at_most=2.0, default=1.515)
-    defocus_nm: float | None = quantity(
-        "nm from focus", at_least=-5000.0, at_most=5000.0, optional=True, default=None
-    )
+    defocus_nm: float | None = quantity("nm from focus", at_least=-5000.0, at_most=5000.0, optional=True, default=None)
     haze: float = quantity("share of the light", at_least=0.0, at_most=1.0, default=0.0)
     haze_nm: float = quantity("nm", above=0.0, default=1500.0)
 

@@ -21,6 +21,8 @@ SHARE_OF_MEMORY = 0.5
 # Beyond these sizes tiles gain no speed (benchmarks/tiles.py) and only cost memory.
 LARGEST_TILE_PIXELS = {"cpu": 1024 * 1024, "gpu": 4096 * 4096, "tpu": 4096 * 4096}
 
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+
 
 def budget_pixels(
     apply: Apply,
@@ -48,7 +50,9 @@ def budget_pixels(
     allowed = SHARE_OF_MEMORY * available_bytes() if memory_gb is None else memory_gb * 1e9
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(variables))
     if allowed <= weights:
-        raise InputError(f"memory_gb: expected more than the weights take ({weights / 1e9:.2g}), found {allowed / 1e9:.2g}")
+        raise InputError(
+            f"memory_gb: expected more than the weights take ({weights / 1e9:.2g}), found {allowed / 1e9:.2g}"
+        )
     pixels = int((allowed - weights) / bytes_per_pixel(apply, variables, channels, halo, stride))
     return min(pixels, LARGEST_TILE_PIXELS.get(jax.default_backend(), LARGEST_TILE_PIXELS["gpu"]))
 
@@ -96,14 +100,21 @@ def _machine_bytes() -> float:
 
 
 def _container_bytes() -> float:
-    """Room left under the memory limit of a control group, or infinity."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    """Room left under the memory limit of this process's control group, or infinity."""
+    for limit, used, table, cache in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.limit_in_bytes",
+            "memory/memory.usage_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
     ):
-        root = Path("/sys/fs/cgroup")
         try:
-            return max(0.0, float((root / limit).read_text()) - float((root / used).read_text()))
+            most, taken = (float((CONTROL_GROUP / name).read_text()) for name in (limit, used))
+            rows = dict(line.split() for line in (CONTROL_GROUP / table).read_text().splitlines())
+            # Pages of files that nobody uses count as taken, but give way.
+            return max(0.0, most - taken + float(rows.get(cache, 0)))
         except (OSError, ValueError):  # no such group, or "max": no limit
             continue
     return math.inf

@@ -72,13 +72,14 @@ def group_warnings(group: Record) -> list[str]:
         mask = structured_mask(group)
         found.append(
             f"{name}: the noise of neighbouring pixels is correlated (lag 1: {lags}; neighbours give away "
-            f"{group['blind_spot_leak']:.0%} of it). Plain noise2void would keep it as if it were signal: use noise2noise, or "
-            f"noise2void with structure_axis={mask['structure_axis']} structure_span={mask['structure_span']}."
+            f"{group['blind_spot_leak']:.0%} of it). Plain noise2void would keep it as if it were signal: use "
+            f"noise2noise, or noise2void with structure_axis={mask['structure_axis']} "
+            f"structure_span={mask['structure_span']}."
         )
     if (group["temporal_correlation"] or 0.0) > DEPENDENT:
         found.append(
-            f"{name}: the noise of neighbouring captures is correlated ({group['temporal_correlation']:.2f}), as after frame "
-            "averaging, or the scene drifts. Do not pair neighbours for noise2noise."
+            f"{name}: the noise of neighbouring captures is correlated ({group['temporal_correlation']:.2f}), as after "
+            "frame averaging, or the scene drifts. Do not pair neighbours for noise2noise."
         )
     if group["repeats_valid"] and (group["scene_change"] or 0.0) > 0.1:
         found.append(
@@ -87,8 +88,8 @@ def group_warnings(group: Record) -> list[str]:
         )
     if group["bad_pixels_certain"] and group["hot_pixels"] + group["dead_pixels"] > BAD_PIXELS * group["pixels"]:
         found.append(
-            f"{name}: {group['hot_pixels']} hot and {group['dead_pixels']} dead pixels stand alone in every capture; repeats "
-            "do not remove them. Correct them with a camera map or a median of neighbours."
+            f"{name}: {group['hot_pixels']} hot and {group['dead_pixels']} dead pixels stand alone in every capture; "
+            "repeats do not remove them. Correct them with a camera map or a median of neighbours."
         )
     return found
 
@@ -98,15 +99,15 @@ def input_warnings(report: Record) -> list[str]:
     found = []
     for names in report["duplicates"]:
         found.append(
-            f"{', '.join(names)}: the same capture, byte for byte. Noise2noise pairs, Fourier ring correlation and averages "
-            f"of them are invalid: keep one."
+            f"{', '.join(names)}: the same capture, byte for byte. Noise2noise pairs, Fourier ring correlation and "
+            "averages of them are invalid: keep one."
         )
     if report["blank"]:
         found.append(f"{shorten(report['blank'])}: blank (one value everywhere). Leave blank frames out.")
     if report["saturated_fraction"] > SATURATED:
         found.append(
-            f"{report['saturated_fraction']:.1%} of all pixels are saturated at {report['saturation_level']:g}: their true "
-            "value is lost and a denoiser cannot restore it. Expose less."
+            f"{report['saturated_fraction']:.1%} of all pixels are saturated at {report['saturation_level']:g}: their "
+            "true value is lost and a denoiser cannot restore it. Expose less."
         )
     return found
 
@@ -114,12 +115,14 @@ def input_warnings(report: Record) -> list[str]:
 def remarks(report: Record) -> list[str]:
     """What is worth knowing but needs no action."""
     found = []
-    if 0 < report["saturated_fraction"] <= SATURATED:
-        found.append(f"{report['saturated_fraction']:.2%} of all pixels are at the top value {report['saturation_level']:g}.")
+    if 1e-5 < report["saturated_fraction"] <= SATURATED:
+        found.append(
+            f"{report['saturated_fraction']:.2%} of all pixels are at the top value {report['saturation_level']:g}."
+        )
     if report["floor_fraction"] > 0.02:
         found.append(
-            f"{report['floor_fraction']:.1%} of all pixels are at the lowest value {report['floor_level']:g}: where noise is cut "
-            "off below, averages and networks settle above the true dark level."
+            f"{report['floor_fraction']:.1%} of all pixels are at the lowest value {report['floor_level']:g}: where "
+            "noise is cut off below, averages and networks settle above the true dark level."
         )
     if report["grey_levels"] < 64:
         found.append(f"Only {report['grey_levels']} grey levels are used: the noise is coarsely quantised.")
@@ -130,10 +133,14 @@ def remarks(report: Record) -> list[str]:
         most = max(drifting, key=lambda g: g["brightness_range"])
         found.append(
             f"Captures of one scene differ in brightness in {len(drifting)} of {len(report['groups'])} groups (by "
-            f"{most['brightness_range']:.0%} in {most['name']}): bleaching, or a stretch image by image. Judge with SI-PSNR too."
+            f"{most['brightness_range']:.0%} in {most['name']}): bleaching, or a stretch image by image. "
+            "Judge with SI-PSNR too."
         )
     if any(g["gain_adu_per_photon"] is None and g["method"] for g in report["groups"]):
-        found.append("Where no gain is given, the noise does not grow with the signal: read noise dominates, or it was processed.")
+        found.append(
+            "Where no gain is given, the noise does not grow with the signal: read noise dominates, or the image was "
+            "processed."
+        )
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bioflax.errors import InputError
-from bioflax.io import ImageFile, image_from_array, list_images, open_image
+from bioflax.io import ImageFile, image_from_array, image_stem, list_images, open_image
 
 NUMBERED = r"[ _.-]*(\d+)$"
 SPATIAL = "ZYX"
@@ -85,7 +85,9 @@ def open_input(source: str | os.PathLike | np.ndarray, axes: str | None) -> tupl
     files = tuple(open_image(path, axes=axes) for path in list_images(source))
     kinds = sorted({str(file.dtype) for file in files})
     if len(kinds) > 1:
-        raise InputError(f"input: expected images of one dtype, found {', '.join(kinds)}. Inspect them one kind at a time.")
+        raise InputError(
+            f"input: expected images of one dtype, found {', '.join(kinds)}. Inspect them one kind at a time."
+        )
     return files
 
 
@@ -94,27 +96,29 @@ def group_frames(files: tuple[ImageFile, ...], repeats: str | None) -> tuple[Gro
 
     Args:
         files: opened images.
-        repeats: `auto` (the T axis, and files whose names differ in their last number), `T` or `S` (that axis), a regular
-            expression on the file stem whose match is the part that differs, or None for no repeats.
+        repeats: `auto` (the T axis, and files whose names differ in their last number), `T` or `S` (that axis), a
+            regular expression on the file stem whose match is the part that differs, or None for no repeats.
 
     Returns:
         Groups in the order of the files; channels and positions are never mixed.
     """
+    repeats = None if repeats in (None, "none") else repeats
     repeat_axis = {"auto": "T", "T": "T", "S": "S"}.get(repeats or "", "")
     pattern = None if repeats in (None, "T", "S") else compile_pattern(NUMBERED if repeats == "auto" else repeats)
+    base = os.path.commonpath([file.path.parent for file in files])
     groups: dict[tuple, list[Frame]] = {}
     for file in files:
-        stem = file.path.name.split(".")[0] if file.path.name.lower().endswith((".ome.tif", ".ome.tiff")) else file.path.stem
-        shared = pattern.sub("", stem) if pattern else stem
-        for frame in split_frames(file):
+        path = Path(os.path.relpath(file.path, base))
+        stem = str(path.with_name(image_stem(path)))
+        shared = (pattern.sub("", stem) if pattern else "") or stem
+        for frame in split_frames(file, str(path)):
             rest = {axis: at for axis, at in frame.fixed.items() if axis != repeat_axis}
-            same_file = repeat_axis in frame.fixed and file.shape[file.axes.index(repeat_axis)] > 1
             # Frames of one movie are repeats of each other; two movies with numbered names are two scenes.
-            own = (stem if same_file or not pattern else shared or stem, *sorted(rest.items()), frame.shape)
-            if repeats is None:
-                own = (frame.name,)
+            movie = repeat_axis in frame.fixed and file.shape[file.axes.index(repeat_axis)] > 1
+            own = (frame.name,) if repeats is None else (stem if movie else shared, *sorted(rest.items()), frame.shape)
             groups.setdefault(own, []).append(frame)
-    return tuple(Group(label(key), tuple(frames)) for key, frames in groups.items())
+    named = ((label(key) if len(frames) > 1 else frames[0].name, frames) for key, frames in groups.items())
+    return tuple(Group(name, tuple(frames)) for name, frames in named)
 
 
 def dissolve(group: Group) -> tuple[Group, ...]:
@@ -122,13 +126,13 @@ def dissolve(group: Group) -> tuple[Group, ...]:
     return tuple(replace(group, name=frame.name, frames=(frame,)) for frame in group.frames)
 
 
-def split_frames(file: ImageFile) -> Iterator[Frame]:
-    """All frames of a file, in the order of its axes."""
+def split_frames(file: ImageFile, name: str) -> Iterator[Frame]:
+    """All frames of a file, in the order of its axes; `name` is what to call the file."""
     outer = [(axis, n) for axis, n in zip(file.axes, file.shape) if axis not in SPATIAL]
     for at in itertools.product(*(range(n) for _, n in outer)):
         fixed = {axis: i for (axis, _), i in zip(outer, at)}
         where = ",".join(f"{axis}={i}" for axis, i in fixed.items())
-        yield Frame(f"{file.path.name}[{where}]" if where else file.path.name, file, fixed)
+        yield Frame(f"{name}[{where}]" if where else name, file, fixed)
 
 
 def label(key: tuple) -> str:

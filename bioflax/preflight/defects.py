@@ -1,4 +1,4 @@
-"""What is wrong with frames whatever their noise: duplicates, blanks, saturation, and pixels that never tell the truth."""
+"""What is wrong with frames whatever their noise: duplicates, blanks, saturation, and pixels that never tell true."""
 
 from __future__ import annotations
 
@@ -46,15 +46,16 @@ class FrameStatistics:
         return [names for names in self.digests.values() if len(names) > 1]
 
     def saturation(self, dtype: np.dtype) -> tuple[float | None, float]:
-        """(level, fraction of all pixels at it): the largest value of the dtype, or a maximum at which pixels pile up."""
+        """(level, fraction of all pixels at it): the dtype's largest value, or a maximum at which pixels pile up."""
         return clipped_share(self.tops, float(np.iinfo(dtype).max) if dtype.kind in "ui" else None, self.pixels, max)
 
     def floor(self) -> tuple[float | None, float]:
-        """(level, fraction of all pixels at it): a minimum at which pixels pile up, as where an offset was taken off."""
+        """(level, fraction of all pixels at it): a minimum at which pixels pile up, as where an offset was cut off."""
         return clipped_share(self.bottoms, None, self.pixels, min)
 
 
-def clipped_share(ends: list[tuple[float, int, bool]], limit: float | None, pixels: int, extreme: Callable
+def clipped_share(
+    ends: list[tuple[float, int, bool]], limit: float | None, pixels: int, extreme: Callable
 ) -> tuple[float | None, float]:
     """The level at which values were cut off, and the share of pixels at it; (None, 0.0) where they were not."""
     if not ends:
@@ -70,7 +71,7 @@ def clipped_share(ends: list[tuple[float, int, bool]], limit: float | None, pixe
 def pile(image: np.ndarray, end: float, *, top: bool) -> tuple[int, bool]:
     """Pixels at the extreme value `end`, and whether they are far more than just inside it.
 
-    A 12-bit camera in a 16-bit file, or a float image that was clipped, shows such a pile where no dtype limit is reached.
+    A 12-bit camera in a 16-bit file, or a clipped float image, shows such a pile where no dtype limit is reached.
     """
     at_end = int((image == end).sum())
     if at_end < PILE_UP or at_end > 0.9 * image.size:

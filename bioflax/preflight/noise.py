@@ -1,7 +1,7 @@
 """The noise of an image: variance against mean, and the correlation between neighbouring pixels.
 
-With repeats of one scene both come from differences of captures, where the scene cancels. A single image gives estimates: its
-smoothest blocks, filtered across the axis in question so that the scene drops out and the noise stays.
+With repeats of one scene both come from differences of captures, where the scene cancels. A single image gives
+estimates: its smoothest blocks, filtered across the axis in question so that the scene drops out and the noise stays.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Noise:
         return np.maximum(line, 0.01 * float(np.median(self.variances)))
 
     def blind_spot_leak(self) -> float:
-        """Share of the noise power that the neighbours of a hidden pixel give away (0 for white noise, 1 - 1/(R^-1)_ii)."""
+        """Share of the noise power that the neighbours of a hidden pixel give away; 0 for white noise."""
         return neighbour_share(self.lag_map)
 
 
@@ -91,8 +91,8 @@ def from_repeats(captures: np.ndarray, *, clipped: tuple[float, float] = (-np.in
 def from_single(image: np.ndarray, *, clipped: tuple[float, float] = (-np.inf, np.inf)) -> Noise | None:
     """Noise of one image, estimated from its smoothest blocks.
 
-    The autocorrelation along an axis is taken after a second difference across the other in-plane axis: it removes the scene,
-    which is smooth, and keeps the noise (exact where the noise spectrum is separable).
+    The autocorrelation along an axis is taken after a second difference across the other in-plane axis: it removes the
+    scene, which is smooth, and keeps the noise (exact where the noise spectrum is separable).
 
     Args:
         image: (Z, Y, X) float, ADU.
@@ -141,7 +141,7 @@ def from_single(image: np.ndarray, *, clipped: tuple[float, float] = (-np.inf, n
 
 
 def match_brightness(captures: np.ndarray) -> np.ndarray:
-    """Brings captures (R, Z, Y, X) to the gain and offset of their mean, as bleaching or a per-image stretch changed them."""
+    """Brings captures (R, Z, Y, X) to the gain and offset of their mean, undoing bleaching or a per-image stretch."""
     block = min(BLOCK, *captures.shape[-2:])
     coarse = tiles(captures, block).mean((-1, -2)).reshape(len(captures), -1)
     common = coarse.mean(0) - coarse.mean()

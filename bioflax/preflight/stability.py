@@ -34,9 +34,10 @@ def scene_change(captures: np.ndarray) -> float:
 
 
 def temporal_correlation(captures: np.ndarray) -> float | None:
-    """Correlation of the noise of neighbouring captures, from how much smaller their difference is than that of distant ones.
+    """Correlation of the noise of neighbouring captures: how much less they differ than distant ones.
 
-    Frame averaging in the camera or the acquisition software shows here; noise2noise needs 0. A drifting scene raises it too.
+    Frame averaging in the camera or the acquisition software shows here; noise2noise needs 0. A drifting scene raises
+    it too.
 
     Args:
         captures: (R, Z, Y, X) float, ADU, in order of acquisition.

@@ -42,24 +42,20 @@ def smooth_noise(key: jax.Array, shape: tuple[int, int], cell_px: jax.Array) -> 
     return (rows @ values @ columns.T) / _SPLINE_POWER
 
 
-def curves(
-    key: jax.Array, start: jax.Array, heading: jax.Array, *, step_px: jax.Array, bend: jax.Array, knots: int, points: int
-) -> jax.Array:
-    """Smooth random curves: headings that wander, their path rounded by a cubic B-spline.
+def curves(*, start: jax.Array, heading: jax.Array, turns: jax.Array, step_px: jax.Array, points: int) -> jax.Array:
+    """Smooth curves through wandering headings, rounded by a cubic B-spline.
 
     Args:
-        key: typed key.
         start: (P, 2) middle of each curve, (y, x) in px.
-        heading: (P,) radians at the first knot.
+        heading: (P,) radians before the first knot.
+        turns: (P, knots) change of heading at each knot, radians.
         step_px: distance between knots.
-        bend: standard deviation of the turn from knot to knot, radians.
-        knots: knots per curve.
         points: points per curve.
 
     Returns:
         (P, points, 2) positions, about evenly spaced.
     """
-    turns = bend * jax.random.normal(key, (start.shape[0], knots), jnp.float32)
+    knots = turns.shape[1]
     angle = heading[:, None] + jnp.cumsum(turns, axis=1)
     path = jnp.cumsum(step_px * jnp.stack([jnp.sin(angle), jnp.cos(angle)], axis=-1), axis=1)
     path += (start - path[:, knots // 2])[:, None, :]
@@ -76,7 +72,8 @@ def splat(positions: jax.Array, light: jax.Array, shape: tuple[int, int]) -> jax
 
     Args:
         positions: (..., 2), (y, x) in px.
-        light: (...) light of each point, below 32,768 in sum per pixel.
+        light: (...) light of each point, below 32,768 in sum per pixel. Rounded, so no gradient passes: multiply
+            the image by a factor that needs one.
         shape: (H, W) in pixels.
 
     Returns:
@@ -85,15 +82,22 @@ def splat(positions: jax.Array, light: jax.Array, shape: tuple[int, int]) -> jax
     height, width = shape
     low = jnp.floor(positions - 0.5)
     share_y, share_x = jnp.moveaxis(positions - 0.5 - low, -1, 0)
-    row, column = jnp.moveaxis(low.astype(jnp.int32), -1, 0)
-    image = jnp.zeros(height * width, jnp.int32)
-    for dy, in_y in ((0, 1.0 - share_y), (1, share_y)):
-        for dx, in_x in ((0, 1.0 - share_x), (1, share_x)):
-            y, x = row + dy, column + dx
-            inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-            steps = jnp.where(inside, jnp.round(_STEPS * light * in_y * in_x), 0.0).astype(jnp.int32)
-            image = image.at[jnp.where(inside, y * width + x, 0)].add(steps)
-    return image.reshape(shape).astype(jnp.float32) / _STEPS
+    # One pixel of rim on each side keeps all four neighbours of a point inside, so no index is checked.
+    row, column = jnp.moveaxis(low.astype(jnp.int32) + 1, -1, 0)
+    inside = (row >= 0) & (row <= height) & (column >= 0) & (column <= width)
+    light = jnp.where(inside, _STEPS * light, 0.0)
+    first = (jnp.clip(row, 0, height) * (width + 2) + jnp.clip(column, 0, width)).ravel()
+    shares = (
+        (1.0 - share_y) * (1.0 - share_x),
+        (1.0 - share_y) * share_x,
+        share_y * (1.0 - share_x),
+        share_y * share_x,
+    )
+    steps = jnp.concatenate([jnp.round(light * share).astype(jnp.int32).ravel() for share in shares])
+    index = jnp.concatenate([first + corner for corner in (0, 1, width + 2, width + 3)])
+    index, steps = jax.lax.optimization_barrier((index, steps))  # else each corner draws the random numbers again
+    image = jnp.zeros((height + 2) * (width + 2), jnp.int32).at[index].add(steps, mode="promise_in_bounds")
+    return image.reshape(height + 2, width + 2)[1:-1, 1:-1].astype(jnp.float32) / _STEPS
 
 
 def spots(positions: jax.Array, light: jax.Array, sigma_px: jax.Array, shape: tuple[int, int]) -> jax.Array:
@@ -141,17 +145,14 @@ def ellipsoids(
     yx = 2.0 * (long - short) * sine * cosine
     softness = 0.5 * radii.min(axis=1) / jnp.maximum(edge_px, 1.0)
 
-    def add(total: jax.Array, i: int) -> jax.Array:
-        dy, dx = y - centre[i, 0], x - centre[i, 1]
-        square = yy[i] * dy * dy + xx[i] * dx * dx + yx[i] * dy * dx
-        cover = jnp.clip(0.5 + softness[i] * (1.0 - square), 0.0, 1.0)
-        thickness = 0.45 + 0.55 * jnp.sqrt(jnp.clip(1.0 - square, 0.0, 1.0))
-        return total + light[i] * cover * thickness
+    def one(values: tuple[jax.Array, ...]) -> jax.Array:
+        cy, cx, yy, xx, yx, softness, light = values
+        dy, dx = y - cy, x - cx
+        square = yy * dy * dy + xx * dx * dx + yx * dy * dx
+        cover = jnp.clip(0.5 + softness * (1.0 - square), 0.0, 1.0)
+        return light * cover * (0.45 + 0.55 * jnp.sqrt(jnp.clip(1.0 - square, 1e-6, 1.0)))
 
-    total = jnp.zeros((height, width), jnp.float32)
-    for i in range(centre.shape[0]):
-        total = add(total, i)
-    return total
+    return jax.vmap(one)((centre[:, 0], centre[:, 1], yy, xx, yx, softness, light)).sum(axis=0)
 
 
 def _cubic_spline(t: jax.Array) -> jax.Array:

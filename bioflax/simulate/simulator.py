@@ -27,7 +27,7 @@ class Simulator:
     """
 
     scene: Scene = part(Mixed())
-    optics: WidefieldOptics = part(WidefieldOptics())
+    optics: WidefieldOptics = part(WidefieldOptics(haze=0.2))
     camera: SCMOS | EMCCD = part(SCMOS())
     photons: Span = quantity("photons per pixel and exposure", kind="span", above=0.0, default=(10.0, 60.0))
     background_photons: Span = quantity("photons per pixel and exposure", kind="span", at_least=0.0, default=(1.0, 6.0))
@@ -38,7 +38,9 @@ class Simulator:
     def _check_together(self) -> None:
         sides = self.size if isinstance(self.size, (tuple, list)) else (self.size, self.size)
         if len(sides) != 2 or not all(_is_whole(side) and side >= 1 for side in sides):
-            raise InputError(f"Simulator.size: expected pixels, one whole number or (H, W), found {self.size!r}; try 96")
+            raise InputError(
+                f"Simulator.size: expected pixels, one whole number or (H, W), found {self.size!r}; try 96"
+            )
         object.__setattr__(self, "size", tuple(sides) if isinstance(self.size, list) else self.size)
         if self.exposures not in (1, 2):
             raise InputError(
@@ -52,7 +54,7 @@ class Simulator:
                     f"Simulator.camera: expected maps of the picture's size {self.shape}, found {leaf.shape}; "
                     "crop the camera maps or set size"
                 )
-        self.scene.check(self.canvas, self.optics.pixel_nm)
+        object.__setattr__(self, "scene", self.scene.with_room(self.canvas, self.optics.pixel_nm))
 
     @property
     def shape(self) -> tuple[int, int]:

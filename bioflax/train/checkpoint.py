@@ -82,6 +82,12 @@ class Checkpoints:
             manager.wait_until_finished()
             manager.close()
 
+    def __enter__(self) -> Checkpoints:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
     def _write(self, name: str, step: int, tree: Any, meta: dict[str, Any]) -> None:
         manager = self._managers[name]
         if step in manager.all_steps():

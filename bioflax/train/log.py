@@ -28,7 +28,10 @@ class MetricsLog:
         self._file.write(json.dumps({name: _plain(value) for name, value in line.items()}) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
         self._file.close()
 
 

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import optax
 
 from bioflax.data.prefetch import Prefetch
 from bioflax.errors import InputError, TrainingError
-from bioflax.functional import Net, count, merge, purify
+from bioflax.functional import Net, count, merge, partition, purify
 from bioflax.train.checkpoint import Checkpoints
 from bioflax.train.devices import Hardware
 from bioflax.train.evaluate import make_validation
@@ -44,8 +44,8 @@ class Fitted:
     best_step: int | None
     validation_loss: float | None
     seconds: dict[str, float]
+    parameters: int
     interrupted: str | None = None
-    parameters: int = field(default=0)
 
 
 def fit(
@@ -101,71 +101,69 @@ def fit(
     run_dir.mkdir(parents=True, exist_ok=True)
     net = purify(model)
     state = jax.device_put(create_state(net, optimizer, variables, freeze), hardware.replicated())
-    checkpoints = Checkpoints(run_dir / "checkpoints")
     meta: dict[str, Any] = {"best_loss": None, "best_step": None, "elapsed": 0.0}
-    if checkpoints.latest_step() is not None:
-        state, meta = checkpoints.restore(state)
-    first = int(state.step)
-    checkpoints.discard_after(first)
+    with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(_catch_signals())
+        checkpoints = stack.enter_context(Checkpoints(run_dir / "checkpoints"))
+        if checkpoints.latest_step() is not None:
+            state, meta = checkpoints.restore(state)
+        done = first = int(state.step)
+        checkpoints.discard_after(first)
 
-    begun = time.monotonic()
-    step_call, data_at = _compile_step(net, task, optimizer, source, state, batch, seed, hardware, first, steps)
-    validate = make_validation(net, task, validation, seed=seed, hardware=hardware) if validation else None
-    compile_seconds = time.monotonic() - begun
-    log = MetricsLog(run_dir / "metrics.jsonl", first)
-    begun = time.monotonic() - meta["elapsed"]
-    pending: list[tuple[int, dict[str, jax.Array]]] = []
-    done, logged_at, logged_step = first, time.monotonic(), first
-    with _catch_signals() as caught, data_at, ProgressBar("train", steps, first, quiet=quiet) as bar:
+        begun = time.monotonic()
+        call, data = _compile(net, task, optimizer, source, state, batch, seed, hardware, first, steps)
+        stack.enter_context(data)
+        validate = make_validation(net, task, validation, seed=seed, hardware=hardware) if validation else None
+        compile_seconds = time.monotonic() - begun
+        log = stack.enter_context(MetricsLog(run_dir / "metrics.jsonl", first))
+        bar = stack.enter_context(ProgressBar("train", steps, first, quiet=quiet))
+        begun = time.monotonic() - meta["elapsed"]
+        logged_at, logged_step = time.monotonic(), first
+        pending: list[tuple[int, dict[str, jax.Array]]] = []
+
+        def save(step: int) -> None:
+            checkpoints.save(step, state, {**meta, "elapsed": time.monotonic() - begun})
+
         while done < steps and caught.signal is None:
-            state, scalars = step_call(state, data_at(done))
+            state, scalars = call(state, data(done))
             pending.append((done, scalars))
             done += hardware.steps_per_call
             last = done >= steps
-            if done % log_every == 0 or last or done % checkpoint_every == 0 or done % validate_every == 0:
+            if last or any(done % every == 0 for every in (log_every, validate_every, checkpoint_every)):
                 means = _fetch(pending, checkpoints, run_dir)
-                pending.clear()
                 now = time.monotonic()
                 rate = (done - logged_step) * batch / max(now - logged_at, 1e-9)
-                logged_at, logged_step = now, done
                 log.write({"step": done, "seconds": now - begun, **means, "examples_per_s": rate})
                 bar.update(done, f"loss {means['loss']:.4g}, {rate:.0f} examples/s")
-            if validate and (done % validate_every == 0 or last):
+            if validate and (last or done % validate_every == 0):
                 candidate = merge(state.frozen, averaged(state.opt_state, state.params))
                 judged = validate(candidate)
                 log.write({"step": done, "seconds": time.monotonic() - begun, **judged})
                 if meta["best_loss"] is None or judged["validation_loss"] < meta["best_loss"]:
                     meta = {**meta, "best_loss": judged["validation_loss"], "best_step": done}
                     checkpoints.save_best(done, candidate, meta)
-                logged_at = time.monotonic()
-            if done % checkpoint_every == 0 or last:
-                checkpoints.save(done, state, {**meta, "elapsed": time.monotonic() - begun})
-        if caught.signal is not None and done < steps:
+            if last or done % checkpoint_every == 0:
+                save(done)
+            if not pending:
+                logged_at, logged_step = time.monotonic(), done
+        if first < done < steps:  # a signal: keep what there is, if it is sound
             _fetch(pending, checkpoints, run_dir)
-            if done > first:
-                checkpoints.save(done, state, {**meta, "elapsed": time.monotonic() - begun})
-    log.close()
-    checkpoints.wait()
-    final = merge(state.frozen, averaged(state.opt_state, state.params))
-    best = checkpoints.restore_best(final) if validate else None
-    checkpoints.close()
+            save(done)
+        checkpoints.wait()
+        variables = merge(state.frozen, averaged(state.opt_state, state.params))
+        if validate:
+            variables = checkpoints.restore_best(variables) or variables
     return Fitted(
         net=net,
-        variables=final if best is None else best,
+        variables=variables,
         state=state,
         step=done,
         best_step=meta["best_step"],
         validation_loss=meta["best_loss"],
         seconds={"compile": compile_seconds, "train": time.monotonic() - begun},
+        parameters=count(partition(net.variables, lambda path: path in net.statistics)[0]),
         interrupted=caught.signal if done < steps else None,
-        parameters=count(net.variables) - sum(_size(net.variables, path) for path in net.statistics),
     )
-
-
-def _size(tree: Params, path: str) -> int:
-    for name in path.split("/"):
-        tree = tree[name]
-    return int(np.size(tree))
 
 
 class _Data:
@@ -184,7 +182,7 @@ class _Data:
         self._close()
 
 
-def _compile_step(
+def _compile(
     net: Net,
     task: Task,
     optimizer: optax.GradientTransformation,
@@ -227,11 +225,14 @@ class _Chunks:
 
 
 def _fetch(pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpoints, run_dir: Path) -> dict[str, float]:
-    """Brings the scalars of the steps since the last time to the host, in one transfer, and checks that they are finite."""
+    """Brings the scalars of the steps since the last time to the host, in one transfer,
+    empties the list, and checks that they are finite."""
     if not pending:
         return {}
     values = jax.device_get([scalars for _, scalars in pending])
-    for (begin, _), scalars in zip(pending, values):
+    begins = [begin for begin, _ in pending]
+    pending.clear()
+    for begin, scalars in zip(begins, values):
         finite = np.isfinite(scalars["loss"]) & np.isfinite(scalars["grad_norm"])
         if not finite.all():
             step = begin + int(np.argmin(finite)) + 1

@@ -46,7 +46,7 @@ def make_step(
             frozen=merge(state.frozen, statistics),
             opt_state=opt_state,
         )
-        return state, {"loss": loss, "grad_norm": optax.global_norm(gradient), **parts}
+        return state, {"loss": loss, "grad_norm": optax.tree.norm(gradient), **parts}
 
     def call(state: TrainState, data: DeviceSource | Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         steps = hardware.steps_per_call

@@ -1,0 +1,74 @@
+"""A trained model on an image file of any size: windows in, windows out, memory of a few tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioflax.errors import InputError
+from bioflax.io import ImageFile, ImageSink, image_from_array, image_stem, open_image
+from bioflax.ops.tiles import Window
+from bioflax.predict.restore import Restorer, layout_for, restore
+
+
+def predict_file(
+    model: Restorer,
+    source: str | Path | ImageFile,
+    output: str | Path,
+    axes: str | None = None,
+    *,
+    dtype: np.typing.DTypeLike | None = None,
+    **options: Any,
+) -> dict[str, Path]:
+    """Restores an image file of any size into an OME-TIFF, window by window: memory is that of a few tiles.
+
+    Args:
+        model: a loaded model.
+        source: an image file.
+        output: `.tif` or `.tiff`; written aside and renamed when complete. A scale map goes beside it, as
+            `<name>_scale.tif` in float32.
+        axes: of the source; None takes its metadata.
+        dtype: of the output; None keeps an integer source's own (rounded and clipped), else float32.
+        options: as `predict`: tile, memory_gb, augment, compute_dtype, on_progress.
+
+    Returns:
+        {"image": path, and "scale": path where the model predicts one}.
+
+    Raises:
+        InputError: as `predict`; also a source that cannot be read, an output that cannot be written or is the source.
+    """
+    opened = source if isinstance(source, ImageFile) else open_image(source, axes)
+    output = Path(output)
+    if output.exists() and opened.kind != "array" and output.resolve() == opened.path.resolve():
+        raise InputError(f"output: expected another file than the input, found {output} for both")
+    if not opened.lazy:  # else every window would decode the whole file again
+        opened = image_from_array(opened.read(), opened.axes, opened.pixel_nm, str(opened.path))
+    layout = layout_for(model, opened)
+    if dtype is None:
+        dtype = opened.dtype if opened.dtype.kind in "iu" and opened.dtype.itemsize <= 4 else np.dtype(np.float32)
+    paths = {"image": output, "scale": scale_path(output)}
+    sinks: dict[str, ImageSink] = {}
+
+    def write(window: Window, prediction: dict[str, np.ndarray]) -> None:
+        for name, values in prediction.items():
+            if name not in sinks:
+                kind = dtype if name == "image" else np.float32
+                sinks[name] = ImageSink(paths[name], layout.shape_out, layout.axes_out, kind, opened.pixel_nm)
+            layout.write(sinks[name].write_window, window, values)
+
+    try:
+        restore(model, opened, layout, write, options)
+        for sink in sinks.values():
+            sink.commit()
+    finally:
+        for sink in sinks.values():
+            sink.abort()
+    return {name: paths[name] for name in sinks}
+
+
+def scale_path(output: Path) -> Path:
+    """Where the scale map of an output goes: `a.ome.tif` -> `a_scale.ome.tif`."""
+    stem = image_stem(output)
+    return output.with_name(f"{stem}_scale{output.name[len(stem) :]}")
