@@ -1,5 +1,8 @@
 """Files to batches: fields of view, normalisation, patches, held-out data, fetching ahead."""
 
+from bioflax.data.assemble import FolderData as FolderData
+from bioflax.data.assemble import Prepared as Prepared
+from bioflax.data.assemble import SimulatedData as SimulatedData
 from bioflax.data.augment import AUGMENTATIONS as AUGMENTATIONS
 from bioflax.data.folders import from_arrays as from_arrays
 from bioflax.data.folders import open_folder as open_folder
@@ -23,6 +26,3 @@ from bioflax.data.table import MODES as MODES
 from bioflax.data.table import PatchTable as PatchTable
 from bioflax.data.validation import REFERENCES as REFERENCES
 from bioflax.data.validation import validation_batches as validation_batches
-from bioflax.data.assemble import FolderData as FolderData
-from bioflax.data.assemble import Prepared as Prepared
-from bioflax.data.assemble import SimulatedData as SimulatedData

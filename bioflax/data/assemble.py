@@ -13,7 +13,7 @@ import numpy as np
 from bioflax.data.folders import open_folder
 from bioflax.data.normalize import Normalization, fit
 from bioflax.data.patches import make_source
-from bioflax.data.validation import validation_batches
+from bioflax.data.validation import choose_reference, validation_batches
 from bioflax.data.holdout import split
 from bioflax.errors import InputError
 from bioflax.typing import Batch, DeviceSource, HostSource
@@ -28,6 +28,8 @@ class Prepared:
         validation: fixed batches, normalised; the same for every run on these data.
         normalization: from the units of the files to those of the net.
         channels: C of the images.
+        reference: what the validation batches hold as `target`: `target` (clean), `pairs` (a second noisy capture),
+            `split` (the other half of the photons), `none`.
         trained_on: plain JSON for the card: where from, how many, pixel size.
         pixel_nm: pixel size by axis, or None.
     """
@@ -36,6 +38,7 @@ class Prepared:
     validation: list[Batch]
     normalization: Normalization
     channels: int
+    reference: str
     trained_on: dict[str, Any] = field(default_factory=dict)
     pixel_nm: dict[str, float] | None = None
 
@@ -127,6 +130,7 @@ class FolderData:
             held_out,
             normalization,
             images.channels,
+            choose_reference(images, normalization, "auto"),
             {
                 "folder": str(self.folder),
                 "targets": None if self.targets is None else str(self.targets),
@@ -199,7 +203,7 @@ class SimulatedData:
             )
         source = NormalizedSimulator(self.simulator, normalization, mode)
         trained_on = {"simulator": type(self.simulator).__name__, "settings": _plain(self.simulator)}
-        return Prepared(source, held_out, normalization, 1, trained_on, _pixel_nm(self.simulator))
+        return Prepared(source, held_out, normalization, 1, "target", trained_on, _pixel_nm(self.simulator))
 
 
 def _plain(node: Any) -> Any:

@@ -48,7 +48,7 @@ def validation_batches(
         InputError: an unknown reference or one that the data do not allow, or a patch that does not fit.
     """
     patch = check_patch(image_set, patch)
-    reference = _reference(image_set, normalization, reference)
+    reference = choose_reference(image_set, normalization, reference)
     if batch_size < 1 or limit < 1:
         raise InputError(f"batch_size, limit: expected 1 or more, found {batch_size} and {limit}")
     places = [
@@ -79,7 +79,7 @@ def validation_batches(
     return [{name: part[at : at + size] for name, part in batch.items()} for at in range(0, keep, size)]
 
 
-def _reference(image_set: ImageSet, normalization: Normalization, reference: str) -> str:
+def choose_reference(image_set: ImageSet, normalization: Normalization, reference: str) -> str:
     """The reference that is meant, if the data allow it."""
     allowed = {
         "target": image_set.has_targets,

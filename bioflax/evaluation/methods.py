@@ -12,14 +12,13 @@ import numpy as np
 from bioflax import metrics
 from bioflax.baselines import calibrate
 from bioflax.errors import InputError
-from bioflax.evaluation.scoring import Scoring
+from bioflax.evaluation.scoring import SMALLEST, Scoring
 from bioflax.optics.bounds import oracle_gaussian, oracle_wiener
 
 BOUNDS: dict[str, Callable[..., np.ndarray]] = {
     "oracle_gaussian": lambda noisy, clean, clip: oracle_gaussian(noisy, clean, clip=clip)[0],
     "oracle_wiener": lambda noisy, clean, clip: oracle_wiener(noisy, clean, clip=clip),
 }
-SMALLEST = 16  # pixels a side: less has no window of SSIM and no ring of FRC
 
 Predict = Callable[[np.ndarray], Mapping[str, np.ndarray] | np.ndarray]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from bioflax import metrics
 from bioflax.errors import InputError
 
 METRICS = ("psnr_db", "si_psnr_db", "ssim", "nrmse", "frc_resolution_px", "coverage_95", "ence")
+SMALLEST = 16  # pixels a side: less has no window of SSIM and no ring of FRC
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,21 @@ class Scoring:
         found = {
             "psnr_db": metrics.psnr(image, target, peak),
             "si_psnr_db": metrics.si_psnr(image, target),
-            "ssim": metrics.ssim(image, target, peak),
+            "ssim": thin(lambda a, b: metrics.ssim(a, b, peak), image, target),
             "nrmse": metrics.nrmse(image, target),
-            "frc_resolution_px": metrics.frc_resolution_px(image, target),
+            "frc_resolution_px": thin(metrics.frc_resolution_px, image, target),
         }
         if scale is not None and not self.affine:
             found["coverage_95"] = metrics.coverage(target, raw, scale, 0.95, family)
             found["ence"] = metrics.ence(target, raw, scale, family)
         return {name: float(value) for name, value in found.items()}
+
+
+def thin(metric: Callable[[np.ndarray, np.ndarray], float], image: np.ndarray, target: np.ndarray) -> float:
+    """A metric with a window or a spectrum: of the volume, or the mean over planes of a stack too thin for it."""
+    if image.ndim == 3 and image.shape[0] < SMALLEST:
+        return float(np.mean([metric(*planes) for planes in zip(image, target)]))
+    return float(metric(image, target))
 
 
 def choose_scoring(

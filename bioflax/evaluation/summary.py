@@ -64,7 +64,13 @@ class EvaluationResult:
 
     def table(self) -> Table:
         """The one table: input, baselines, model, bounds."""
-        table = Table(caption=self.scoring.caption, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+        table = Table(
+            caption=self.scoring.caption,
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+        )
         for heading in ("method", "PSNR dB", "95 % interval", "gain dB", "SI-PSNR", "SSIM", "s/Mpx"):
             table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=True)
         base = self.summary["input"]["metrics"].get("psnr_db", {}).get("mean")

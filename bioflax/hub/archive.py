@@ -34,7 +34,7 @@ def read_files(path: Path) -> dict[str, bytes]:
         Content by name; names that no model has are left aside.
 
     Raises:
-        InputError: a file is missing, empty, too large or unreadable; a zip that is damaged or names paths outside itself.
+        InputError: a file is missing, empty, too large or unreadable; a zip is damaged or names paths outside itself.
     """
     try:
         found = _read_folder(path) if path.is_dir() else _read_zip(path)

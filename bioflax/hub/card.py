@@ -82,7 +82,7 @@ class ModelCard:
         """Reads a card.
 
         Raises:
-            InputError: text that is no JSON object, unknown or missing fields, or fields that do not hold what they must.
+            InputError: text that is no JSON object, unknown or missing fields, or fields of the wrong content.
         """
         try:
             found = json.loads(text, parse_constant=_refuse_constant)
@@ -181,7 +181,7 @@ def _check(field_name: str, value: Any, rule: Any, expected: str) -> None:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """The value as JSON knows it: NumPy scalars become numbers, tuples lists; a number that is not finite becomes None."""
+    """The value as JSON knows it: NumPy scalars become numbers, tuples lists, numbers that are not finite None."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
     if isinstance(value, Mapping):

@@ -48,7 +48,7 @@ def model_page(card: ModelCard) -> str:
     parts.append(
         _pairs({name: _inline(value) for name, value in card.envelope.items()})
         if card.envelope
-        else "Not measured: no study was made of this model. Judge it on your own images with `bioflax evaluate` before you trust it."
+        else "Not measured: no study was made of this model. Judge it with `bioflax evaluate` before you trust it."
     )
     if card.versions:
         parts += ["## Software", _pairs(card.versions)]

@@ -82,8 +82,8 @@ class LoadedModel:
         difference = float(np.max(np.abs(found - self.test_output))) / spread
         if not difference <= REPRODUCED:
             raise InputError(
-                f"test_output.npy: expected the output of this model to {REPRODUCED:g} of the range, found a difference "
-                f"of {difference:.2g}. The card, the weights and the test do not belong together"
+                f"test_output.npy: expected the output of this model to {REPRODUCED:g} of the range, found a "
+                f"difference of {difference:.2g}. The card, the weights and the test do not belong together"
             )
         return difference
 
@@ -205,7 +205,7 @@ def _assemble(
     dims, stride = module.spatial_dims, module.stride_total
     if test_input.ndim != dims + 2 or test_input.shape[-1] != module.channels_in or 0 in test_input.shape:
         raise InputError(
-            f"test_input: expected {dims + 2} axes with {module.channels_in} channels last, found shape {test_input.shape}"
+            f"test_input: expected {dims + 2} axes with {module.channels_in} channels last, found {test_input.shape}"
         )
     if any(size % stride for size in test_input.shape[1:-1]):
         raise InputError(f"test_input: expected sizes that are multiples of {stride}, found shape {test_input.shape}")

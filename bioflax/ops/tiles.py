@@ -1,9 +1,9 @@
 """Cuts a large image into tiles of one shape whose stitched predictions equal the prediction of the whole.
 
-A net with strides sees the image on a grid and, near its border, the padding of its own convolutions. Tiled equals whole when every tile
-starts on that grid, carries a halo of at least the radius of the receptive field, and ends at the border of the
-image or beyond the halo, never in between. The image is thought to continue by reflection up to a multiple of the
-stride, for tiles and for the whole alike; the continuation is never stored.
+A net with strides sees the image on a grid and, near its border, the padding of its own convolutions. Tiled equals
+whole when every tile starts on that grid and only those of its pixels are kept that lie at least the radius of the
+receptive field from its border, or whose border is the image's own. The image is thought to continue by reflection up
+to a multiple of the stride, for tiles and for the whole alike; the continuation is never stored.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def plan_tiles(shape: Sequence[int], tile: Sequence[int], halo: Sequence[int], s
 def fit_tile(shape: Sequence[int], halo: Sequence[int], stride: Sequence[int], pixels: float) -> tuple[int, ...]:
     """Chooses the tile that covers an image with the fewest cuts.
 
-    The longest axis of the tile is cut again and again; after each cut the tile is as small as that number of tiles allows.
+    The longest axis of the tile is cut again and again; after each cut the tile is as small as its count allows.
 
     Args:
         shape: sizes of the image in pixels.

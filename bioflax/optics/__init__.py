@@ -1,1 +1,9 @@
 """Physics of light and cameras: pure functions, units in their names."""
+
+from bioflax.optics import bounds as bounds
+from bioflax.optics import camera as camera
+from bioflax.optics import noise as noise
+from bioflax.optics import psf as psf
+from bioflax.optics.camera import EMCCD as EMCCD
+from bioflax.optics.camera import SCMOS as SCMOS
+from bioflax.optics.psf import WidefieldOptics as WidefieldOptics

@@ -16,7 +16,7 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.optics.quantities import is_concrete, physical, quantity
 
-# Least-squares fit of a Gaussian to the in-focus scalar Airy spot (computed): sigma = 0.2103 lambda / NA.
+# Gaussian of the Airy spot's peak that is nearest to it, least squares over the plane (in focus, scalar; computed).
 _GAUSSIAN_OF_AIRY = 0.2103
 _RADIAL_NODES = 192
 _ANGLE_NODES, _HEIGHT_NODES = 48, 24
@@ -46,7 +46,8 @@ def widefield_otf(shape: tuple[int, int], *, na: jax.Array, wavelength_nm: jax.A
     Returns:
         (H, W) real, 1 at zero frequency, 0 from 2 NA / wavelength on.
 
-    Source: (2/pi) (arccos v - v sqrt(1 - v^2)), v = f wavelength / (2 NA); Goodman, Introduction to Fourier Optics, 6.3.
+    Source: (2/pi) (arccos v - v sqrt(1 - v^2)), v = f wavelength / (2 NA); Goodman, Introduction to Fourier
+        Optics, section 6.3.
     """
     v = radial_frequency(shape) * (wavelength_nm / (2.0 * na * pixel_nm))
     inside = v < 1.0
@@ -172,7 +173,7 @@ def gaussian_shares(size: int, *, centre_nm: jax.Array, sigma_nm: jax.Array, pix
 
 
 def gaussian_sigma_nm(na: jax.Array, wavelength_nm: jax.Array) -> jax.Array:
-    """Width of the Gaussian nearest (least squares) to the in-focus Airy spot.
+    """Width of the Gaussian nearest (least squares over the plane, equal peaks) to the in-focus Airy spot.
 
     Args:
         na: numerical aperture.

@@ -18,7 +18,7 @@ _RULE = "bioflax_rule"
 
 @dataclasses.dataclass(frozen=True)
 class _Rule:
-    """The unit and the legal range of a field; `kind` says whether a map or a (low, high) pair may stand for a number."""
+    """Unit and legal range of a field; `kind` says whether a map or a (low, high) pair may stand for a number."""
 
     unit: str
     at_least: float

@@ -79,7 +79,7 @@ class Layout:
 
     @property
     def axes_out(self) -> str:
-        """Axes of the result: the picture's own, with a C before the spatial ones where the net makes channels of none."""
+        """Axes of the result: the picture's own, with a C before the spatial ones where the net makes channels."""
         if self.channels_out == 1 or "C" in self.axes:
             return self.axes
         first = min(self.axes.index(letter) for letter in self.spatial)

@@ -18,9 +18,12 @@ Apply = Callable[[Params, jax.Array], Prediction]
 
 # A model of memory is an estimate: allocators fragment, convolutions ask for scratch space, others run beside us.
 SHARE_OF_MEMORY = 0.5
-# Beyond these sizes tiles gain no speed (benchmarks/tiles.py) and only cost memory.
-LARGEST_TILE_PIXELS = {"cpu": 1024 * 1024, "gpu": 4096 * 4096, "tpu": 4096 * 4096}
-
+# Beyond this size tiles gain no speed on an accelerator and only cost memory.
+LARGEST_TILE_PIXELS = 4096 * 4096
+# On a CPU smaller tiles are faster, as long as their arrays stay in its caches and halos are a small part of them:
+# tiles of 256 x 256 took half the time of 1024 x 1024 (U-Net of width 32 and depth 2; benchmarks/tiles.py).
+CPU_WORKING_SET_BYTES = 40e6
+CPU_LEAST_HALOS = 10
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
@@ -53,8 +56,11 @@ def budget_pixels(
         raise InputError(
             f"memory_gb: expected more than the weights take ({weights / 1e9:.2g}), found {allowed / 1e9:.2g}"
         )
-    pixels = int((allowed - weights) / bytes_per_pixel(apply, variables, channels, halo, stride))
-    return min(pixels, LARGEST_TILE_PIXELS.get(jax.default_backend(), LARGEST_TILE_PIXELS["gpu"]))
+    per_pixel = bytes_per_pixel(apply, variables, channels, halo, stride)
+    fastest = LARGEST_TILE_PIXELS
+    if jax.default_backend() == "cpu":
+        fastest = max(CPU_WORKING_SET_BYTES / per_pixel, math.prod(max(1, CPU_LEAST_HALOS * size) for size in halo))
+    return int(min((allowed - weights) / per_pixel, fastest))
 
 
 def bytes_per_pixel(

@@ -109,14 +109,13 @@ def run_tiles(
         write: takes a window over (N, [Z,] H, W) and the maps that belong there.
         shape: (N, [Z,] H, W, C) of the source.
     """
-    *sizes, channels = shape
-    count = len(sizes) - 1
-    halos, strides = (0, *per_axis("halo", halo, count)), (1, *per_axis("stride", stride, count))
+    sizes = shape[:-1]
+    # A batch axis has no halo and stride 1: it is cut like any other.
+    halos = (0, *per_axis("halo", halo, len(sizes) - 1))
+    strides = (1, *per_axis("stride", stride, len(sizes) - 1))
     call = compiled(apply, compute_dtype)
-    budget = functools.partial(budget_pixels, call, variables, channels, halos[1:], strides[1:], memory_gb)
-    chosen = _choose_tile(tile, sizes, halos, strides, budget)
+    chosen = choose_tile(call, variables, shape, halo=halo, stride=stride, tile=tile, memory_gb=memory_gb)
     while True:
-        # A batch axis has no halo and stride 1: it is cut like any other.
         tiles = plan_tiles(sizes, chosen, halos, strides)
         try:
             return _run(call, variables, read, write, sizes, tiles, augment, on_progress)
@@ -129,9 +128,44 @@ def run_tiles(
         chosen = _halve(taken, halos, strides)
 
 
+def choose_tile(
+    apply: Apply,
+    variables: Params,
+    shape: Sequence[int],
+    *,
+    halo: int | Sequence[int],
+    stride: int | Sequence[int],
+    tile: TileChoice = "auto",
+    memory_gb: float | None = None,
+) -> tuple[int, ...]:
+    """Sizes of the tiles of a prediction, batch first.
+
+    Args:
+        shape: (N, [Z,] H, W, C) of the image; the other arguments as `predict_tiled`.
+
+    Returns:
+        (n, [z,] h, w): several images in one call only where a tile holds a whole image.
+    """
+    count, *spatial = shape[:-1]
+    if tile is None:
+        return (1, *spatial)
+    if tile != "auto":
+        if isinstance(tile, str):
+            raise InputError(f"tile: expected auto, a size in pixels, or one size a spatial axis; found {tile!r}")
+        return (1, *per_axis("tile", tile, len(spatial)))
+    halos, strides = per_axis("halo", halo, len(spatial)), per_axis("stride", stride, len(spatial))
+    pixels = budget_pixels(apply, variables, shape[-1], halos, strides, memory_gb)
+    fitted = fit_tile(spatial, halos, strides, pixels)
+    return (max(1, min(count, pixels // math.prod(fitted))), *fitted)
+
+
 def compiled(apply: Apply, compute_dtype: Any = None) -> Apply:
     """The net as one jitted function; the same net gets the same function, so each shape compiles once."""
-    return _compiled(apply, None if compute_dtype is None else np.dtype(compute_dtype))
+    try:
+        precision = None if compute_dtype is None else np.dtype(compute_dtype)
+    except TypeError as cause:
+        raise InputError(f"compute_dtype: expected float32, bfloat16 or float16, found {compute_dtype!r}") from cause
+    return _compiled(apply, precision)
 
 
 def per_axis(field: str, value: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -148,20 +182,6 @@ def _compiled(apply: Apply, compute_dtype: np.dtype | None) -> Apply:
     if compute_dtype is None:
         return jax.jit(lambda variables, image: apply(variables, image))
     return jax.jit(lambda variables, image: apply(variables, image, dtype=compute_dtype))
-
-
-def _choose_tile(
-    tile: TileChoice, sizes: Sequence[int], halos: Sequence[int], strides: Sequence[int], budget: Callable[[], int]
-) -> tuple[int, ...]:
-    if tile is None:
-        return (1, *sizes[1:])
-    if tile != "auto":
-        if isinstance(tile, str):
-            raise InputError(f"tile: expected auto, a size in pixels, or one size a spatial axis; found {tile!r}")
-        return (1, *per_axis("tile", tile, len(sizes) - 1))
-    pixels = budget()
-    spatial = fit_tile(sizes[1:], halos[1:], strides[1:], pixels)
-    return (max(1, min(sizes[0], pixels // math.prod(spatial))), *spatial)
 
 
 def _halve(tile: Sequence[int], halos: Sequence[int], strides: Sequence[int]) -> tuple[int, ...]:

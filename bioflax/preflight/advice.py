@@ -10,6 +10,7 @@ CORRELATED_LEAK = 0.2  # share of the noise that neighbours give away: 1 dB of i
 REACH_LAG = 0.1  # a structured mask hides every lag above this
 DEPENDENT = 0.3  # correlation of the noise of neighbouring captures
 SATURATED = 0.01
+STRAIGHT = 0.6  # R^2 of the variance-mean line
 BAD_PIXELS = 1e-5  # share of certain hot or dead pixels worth a warning
 
 Record = dict[str, Any]
@@ -135,6 +136,12 @@ def remarks(report: Record) -> list[str]:
             f"Captures of one scene differ in brightness in {len(drifting)} of {len(report['groups'])} groups (by "
             f"{most['brightness_range']:.0%} in {most['name']}): bleaching, or a stretch image by image. "
             "Judge with SI-PSNR too."
+        )
+    bent = [g["name"] for g in report["groups"] if g["straightness"] is not None and g["straightness"] < STRAIGHT]
+    if bent:
+        found.append(
+            f"{shorten(bent)}: the variance does not follow a straight line over the mean, so the values are no "
+            "plain camera counts (a gamma, a filter, clipping) and gain and read noise are rough."
         )
     if any(g["gain_adu_per_photon"] is None and g["method"] for g in report["groups"]):
         found.append(

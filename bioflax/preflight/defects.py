@@ -61,11 +61,10 @@ def clipped_share(
     if not ends:
         return None, 0.0
     reached = extreme(value for value, _, _ in ends)
-    if reached == limit or any(pile for value, _, pile in ends if value == reached):
-        return reached, sum(count for value, count, _ in ends if value == reached) / pixels
-    # A stretch frame by frame puts each frame's own maximum at another value: count the frames that pile up.
-    piled = [count for _, count, pile in ends if pile]
-    return (reached, sum(piled) / pixels) if len(piled) > len(ends) / 2 else (None, 0.0)
+    # A stretch frame by frame cuts each frame off at another value; a pile in a single frame elsewhere is chance.
+    common = sum(piled for _, _, piled in ends) > len(ends) / 2
+    cut = [count for value, count, piled in ends if value == limit or (piled and (common or value == reached))]
+    return (reached, sum(cut) / pixels) if cut else (None, 0.0)
 
 
 def pile(image: np.ndarray, end: float, *, top: bool) -> tuple[int, bool]:
@@ -112,10 +111,10 @@ def find_bad_pixels(captures: np.ndarray, noise: Noise) -> BadPixels:
     # At low light a single photon already stands many deviations out: so many photons must come together, too.
     least = threshold * (noise.gain_adu_per_photon or 0.0) / np.sqrt(repeats)
     found = []
-    for sign, edge in ((1, around.max(0)), (-1, around.min(0))):
-        far = sign * contrast > np.maximum(threshold * spread / np.sqrt(repeats), least)
-        alone = sign * contrast > 4 * np.maximum(sign * (edge - level), 0)
-        spots = np.argwhere(far & alone)
+    for sign, near, far in ((1, around.max(0), around.min(0)), (-1, around.min(0), around.max(0))):
+        stands_out = sign * contrast > np.maximum(threshold * spread / np.sqrt(repeats), least)
+        alone = sign * (mean - far) > 4 * sign * (near - far)
+        spots = np.argwhere(stands_out & alone)
         at = tuple(spots.T)
         each = sign * (captures[(slice(None), *at)] - level[at]) > single * spread[at]
         found.append(spots[each.all(0)])

@@ -175,16 +175,19 @@ def measure(
 def noise_record(captures: np.ndarray, found: noise.Noise | None) -> Record:
     """The noise of one scene in plain numbers; all None where it could not be measured."""
     if found is None:
-        names = (
-            "gain_adu_per_photon intercept_adu2 dark_level_adu read_noise noise_std psnr_db skewness excess_kurtosis"
-        )
-        return dict.fromkeys(names.split()) | {"noise_correlation": {}, "blind_spot_leak": 0.0, "correlated_axes": ""}
+        names = "gain_adu_per_photon intercept_adu2 straightness dark_level_adu read_noise noise_std psnr_db skewness"
+        return dict.fromkeys([*names.split(), "excess_kurtosis"]) | {
+            "noise_correlation": {},
+            "blind_spot_leak": 0.0,
+            "correlated_axes": "",
+        }
     mean = captures.mean(0)
     dark = float(np.quantile(noise.tiles(mean, min(4, *mean.shape[-2:])).mean((-1, -2)), 0.001))
     leak = found.blind_spot_leak()
     return {
         "gain_adu_per_photon": found.gain_adu_per_photon,
         "intercept_adu2": found.intercept_adu2,
+        "straightness": found.straightness(),
         "dark_level_adu": dark,
         "read_noise": float(np.sqrt(found.variance(dark))),
         "noise_std": float(np.sqrt(found.variance(mean).mean())),

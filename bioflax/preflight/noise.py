@@ -46,6 +46,13 @@ class Noise:
         line = (self.gain_adu_per_photon or 0.0) * np.asarray(mean, float) + self.intercept_adu2
         return np.maximum(line, 0.01 * float(np.median(self.variances)))
 
+    def straightness(self) -> float | None:
+        """Share of the spread of the variance-mean points that the line explains, R^2; None without a slope."""
+        spread = np.var(self.variances)
+        if self.gain_adu_per_photon is None or not spread > 0:
+            return None
+        return float(1 - np.mean((self.variances - self.variance(self.means)) ** 2) / spread)
+
     def blind_spot_leak(self) -> float:
         """Share of the noise power that the neighbours of a hidden pixel give away; 0 for white noise."""
         return neighbour_share(self.lag_map)

@@ -1,4 +1,4 @@
-"""Curves: losses, spectra, ring correlation, variance against mean, noise correlation. Each function returns PNG bytes."""
+"""Curves: losses, spectra, ring correlation, variance against mean, noise correlation; all return PNG bytes."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def photon_transfer(groups: Sequence[tuple[str, Line, float | None, float]]) -> 
             axes.tick_params(labelsize=7)
             axes.set_ylim(bottom=0)
             slope = "flat" if gain is None else f"{gain:.3g} / photon"
-            axes.annotate(slope, (0.05, 0.88), xycoords="axes fraction", fontsize=8, color=COLOURS[1])
+            axes.annotate(slope, (0.96, 0.06), xycoords="axes fraction", fontsize=8, color=COLOURS[1], ha="right")
         figure.supxlabel("mean (counts)", fontsize=8.5)
         figure.supylabel("noise variance (counts²)", fontsize=8.5)
         return png(figure)
@@ -195,9 +195,10 @@ def noise_correlation(groups: Sequence[tuple[str, Mapping[str, Sequence[float]],
 
 def small_multiples(count: int, height: float, *, columns: int = 6, sharey: bool = False):
     """A figure and its grid of panels, unused ones hidden."""
-    columns = min(columns, max(count, 3))
+    most = min(columns, max(count, 3))
+    columns = min(most, count)
     rows = -(-count // columns)
-    figure = new_figure(WIDTH, rows * height + 0.3)
+    figure = new_figure(WIDTH * columns / most, rows * height * (1 + 0.4 * (most < 5)) + 0.3)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
     for axes in grid.flat[count:]:
         axes.set_visible(False)

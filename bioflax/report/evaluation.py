@@ -1,4 +1,4 @@
-"""The page of an evaluation, from summary.json, table.csv and crops.npz (and result.json, where the command left one)."""
+"""The page of an evaluation, from summary.json, table.csv, crops.npz and, where there is one, result.json."""
 
 from __future__ import annotations
 
@@ -99,9 +99,10 @@ def table_of(summary: dict[str, Any]) -> Section:
     }
     return Section(
         "Results",
-        "Filters are tuned on each noisy image alone. Oracles see the clean image: they bound every linear, shift-invariant "
-        "filter, not a network. The reference ceiling is what a perfect image would score against a target that is itself "
-        "a mean of noisy frames. Intervals: bootstrap over images or, where named, over fields of view.",
+        "Filters are tuned on each noisy image alone. Oracles see the clean image: they bound every linear, "
+        "shift-invariant filter, not a network. The reference ceiling is what a perfect image would score against "
+        "a target that is itself a mean of noisy frames. Intervals: bootstrap over images or, where named, over "
+        "fields of view.",
         notices=[("warning", f"Made worse than the input: {', '.join(summary['harmed'][:20])}")]
         if summary["harmed"]
         else (),
@@ -142,8 +143,8 @@ def detail(arrays: dict[str, np.ndarray]) -> list[Section]:
         for kind in ("power", "frc")
     }
     caption = (
-        "Left: power below that of the target at high frequencies is over-smoothing, above it is noise. Right: how far each "
-        "method's detail agrees with the target; a linear filter cannot change this curve."
+        "Left: power below that of the target at high frequencies is over-smoothing, above it is noise. Right: how far "
+        "each method's detail agrees with the target; a linear filter cannot change this curve."
     )
     return [Section("Detail", figures=[Figure("spectra", curves.spectra(lines["power"], lines["frc"]), caption)])]
 

@@ -33,9 +33,9 @@ def side_by_side(panels: Mapping[str, np.ndarray], reference: str, *, scale: np.
     rows = 2 if clean or scale is not None else 1
     columns = max(len(panels), 2)
     tall = next(iter(panels.values())).shape
-    cell = WIDTH / columns
+    cell = (WIDTH - 0.95) / columns  # the rest is for the colour bars
     with look():
-        figure = new_figure(WIDTH, rows * (cell * min(tall[0] / tall[1], 2.0) + 0.32) + 0.1)
+        figure = new_figure(WIDTH, rows * (cell * min(tall[0] / tall[1], 2.0) + 0.26))
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat:
             picture_axes(axes)
@@ -79,11 +79,12 @@ def gallery(panels: Sequence[tuple[str, np.ndarray]], *, columns: int = 6, signe
         columns: pictures in a row.
         signed: show deviations from zero in blue and red.
     """
-    columns = min(columns, max(len(panels), 3))
+    most = min(columns, max(len(panels), 3))
+    columns = min(most, len(panels))
     rows = -(-len(panels) // columns)
-    cell = WIDTH / columns
+    cell = WIDTH / most
     with look():
-        figure = new_figure(WIDTH, rows * (cell + 0.25))
+        figure = new_figure(cell * columns, rows * (cell + 0.25))
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat:
             axes.set_visible(False)

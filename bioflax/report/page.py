@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under headings; `strong` are the numbers of rows to set in bold, `breaks` of rows that open a part."""
+    """Rows of text under headings; `strong` are indices of rows to set in bold, `breaks` of rows that open a part."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]

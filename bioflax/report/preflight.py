@@ -88,8 +88,7 @@ def scenes(facts: Facts) -> Section:
                 number(group["psnr_db"], 1),
                 number(group["gain_adu_per_photon"], 2),
                 number(group["read_noise"], 2),
-                number(lags["X"][0] if "X" in lags else None, 2),
-                number(lags["Y"][0] if "Y" in lags else None, 2),
+                *(f"{lags[axis][0]:.2f}" if axis in lags else "–" for axis in "XY"),
                 f"{group['blind_spot_leak']:.0%}",
                 number(group["frc_resolution_px"], 2),
                 group["recommended_scheme"].replace("_", " "),
@@ -99,10 +98,10 @@ def scenes(facts: Facts) -> Section:
     table = Table(
         [heading.replace("_", " ") for heading in headings.split()],
         rows,
-        "Tinted rows have correlated noise. PSNR: what the measured noise implies for one capture, on the 0.1 to 99.9 "
-        "percentile range. Lag 1: correlation of the noise of adjacent pixels. Neighbours tell: share of a pixel's noise "
-        "that its neighbours give away; a blind-spot network keeps that much of it. Resolution: Fourier ring correlation "
-        "of two captures at 1/7.",
+        "Tinted rows have correlated noise. PSNR: what the measured noise implies for one capture, on the 0.1 to "
+        "99.9 percentile range. Lag 1: correlation of the noise of adjacent pixels. Neighbours tell: share of a "
+        "pixel's noise that its neighbours give away; a blind-spot network keeps that much of it. Resolution: "
+        "Fourier ring correlation of two captures at 1/7.",
         strong=marked,
     )
     exact = any(group["method"] == "repeats" for group in facts["groups"])
@@ -149,15 +148,15 @@ def noise(facts: Facts, arrays: dict[str, np.ndarray]) -> Section | None:
     lags = [(g["name"], g["noise_correlation"], bool(g["correlated_axes"])) for _, g in groups]
     return Section(
         "Noise",
-        "Photon noise grows with the signal: variance = gain × (mean − offset) + read noise². The slope is the gain, counts "
-        "for each detected photon (in an EMCCD times its excess noise factor). Noise that is independent from pixel to "
-        "pixel has no correlation beyond lag 0; this is what a blind spot relies on.",
+        "Photon noise grows with the signal: variance = gain × (mean − offset) + read noise². The slope is the "
+        "gain, counts for each detected photon (in an EMCCD times its excess noise factor). Noise that is "
+        "independent from pixel to pixel has no correlation beyond lag 0; this is what a blind spot relies on.",
         figures=[
             Figure("photon_transfer", curves.photon_transfer(transfer), "Variance against mean, with the fitted line."),
             Figure(
                 "noise_correlation",
                 curves.noise_correlation(lags, CORRELATED),
-                "Correlation of the noise over distance, along rows (X) and columns (Y); tinted: too much for a blind spot.",
+                "Correlation of the noise over distance, along X and Y; tinted: too much for a blind spot.",
             ),
         ],
     )

@@ -93,8 +93,8 @@ def learning(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> S
         Figure(
             "loss",
             curves.losses(train, validation),
-            "Training and validation loss over steps (left) and over time (right). A validation loss that rises while the "
-            "training loss falls is overfitting.",
+            "Training and validation loss over steps (left) and over time (right). A validation loss that rises while "
+            "the training loss falls is overfitting.",
         )
     ]
     for name, lines in (("training", train), ("validation", validation)):

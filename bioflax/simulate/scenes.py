@@ -77,7 +77,7 @@ class Filaments:
 
 @physical
 class Nuclei:
-    """Textured, uneven ellipses: chromatin, bright chromocentres, dark nucleoli; those that would overlap are left out."""
+    """Textured, uneven ellipses: chromatin, bright chromocentres, dark nucleoli; where two overlap, one is left out."""
 
     density_per_um2: float = quantity("nuclei per square micrometre", at_least=0.0, default=0.08)
     radius_nm: float = quantity("nm", above=0.0, default=2_300.0)
@@ -121,7 +121,7 @@ class Nuclei:
 
 @physical
 class Puncta:
-    """Spots below the resolution, such as vesicles: uneven brightness, half of them in clusters, over a faint cell body."""
+    """Spots below the resolution, such as vesicles: uneven, half of them in clusters, over a faint cell body."""
 
     density_per_um2: float = quantity("spots per square micrometre", at_least=0.0, default=0.5)
     size_nm: float = quantity("nm, standard deviation of a spot's light", above=0.0, default=70.0)

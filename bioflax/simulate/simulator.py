@@ -44,7 +44,8 @@ class Simulator:
         object.__setattr__(self, "size", tuple(sides) if isinstance(self.size, list) else self.size)
         if self.exposures not in (1, 2):
             raise InputError(
-                f"Simulator.exposures: expected 1 (picture and truth) or 2 (two noisy pictures), found {self.exposures!r}"
+                f"Simulator.exposures: expected 1 (picture and truth) or 2 (two noisy pictures), "
+                f"found {self.exposures!r}; use 2 for Noise2Noise"
             )
         if not _is_whole(self.margin) or self.margin < 0:
             raise InputError(f"Simulator.margin: expected pixels, 0 or more, found {self.margin!r}; try 16")

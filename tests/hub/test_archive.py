@@ -64,13 +64,13 @@ def test_missing_empty_and_doubled_files(model_folder, tmp_path):
         with pytest.raises(InputError, match=rf"{name} is empty \(0 bytes\)"):
             read_files(pack(tmp_path / "m.zip", {**CONTENT, name: b""}))
     (model_folder / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="weights.safetensors is empty"):
+    with pytest.raises(InputError, match=r"weights.safetensors is empty"):
         read_files(model_folder)
     with zipfile.ZipFile(pack(tmp_path / "m.zip", CONTENT), "a") as packed, pytest.warns(UserWarning):
         packed.writestr("weights.safetensors", b"other")
     with pytest.raises(InputError, match="stands there twice"):
         read_files(tmp_path / "m.zip")
-    with pytest.raises(InputError, match="expected one card.json, found 2"):
+    with pytest.raises(InputError, match=r"expected one card.json, found 2"):
         read_files(pack(tmp_path / "m.zip", {f"{top}/{name}": b"x" for top in "ab" for name in CONTENT}))
 
 
@@ -78,10 +78,10 @@ def test_limits_of_count_and_size(tmp_path, monkeypatch, model_folder):
     with pytest.raises(InputError, match="expected at most 64 files, found 104"):
         read_files(pack(tmp_path / "m.zip", {**CONTENT, **{f"{n}": b"x" for n in range(100)}}))
     monkeypatch.setitem(archive.LIMITS, "weights.safetensors", 1000)
-    with pytest.raises(InputError, match="weights.safetensors: expected at most"):
+    with pytest.raises(InputError, match=r"weights.safetensors: expected at most"):
         read_files(pack(tmp_path / "m.zip", {**CONTENT, "weights.safetensors": bytes(5000)}))
     (model_folder / "weights.safetensors").write_bytes(bytes(5000))
-    with pytest.raises(InputError, match="weights.safetensors: expected at most"):
+    with pytest.raises(InputError, match=r"weights.safetensors: expected at most"):
         read_files(model_folder)
 
 
@@ -95,7 +95,7 @@ def test_a_zip_that_lies_about_a_size_is_refused(tmp_path, monkeypatch):
 
 def test_what_is_no_zip(tmp_path):
     (tmp_path / "m.zip").write_bytes(b"text")
-    with pytest.raises(InputError, match="expected a .zip of a model folder, found a damaged one"):
+    with pytest.raises(InputError, match=r"expected a .zip of a model folder, found a damaged one"):
         read_files(tmp_path / "m.zip")
     path = pack(tmp_path / "cut.zip", {**CONTENT, "weights.safetensors": bytes(range(256)) * 9})
     path.write_bytes(path.read_bytes()[:-30])

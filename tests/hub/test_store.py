@@ -91,7 +91,7 @@ def test_empty_and_lost_files(copied):
     with pytest.raises(InputError, match=r"expected the file README.md, which the card lists"):
         load(copied)
     (copied / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="weights.safetensors is empty"):
+    with pytest.raises(InputError, match=r"weights.safetensors is empty"):
         load(copied)
 
 
@@ -99,7 +99,7 @@ def test_a_card_must_vouch_for_its_files(copied):
     card = json.loads((copied / "card.json").read_text())
     del card["sha256"]["weights.safetensors"]
     (copied / "card.json").write_text(json.dumps(card))
-    with pytest.raises(InputError, match="card.sha256: expected a digest of weights.safetensors"):
+    with pytest.raises(InputError, match=r"card.sha256: expected a digest of weights.safetensors"):
         load(copied)
 
 

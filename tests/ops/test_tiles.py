@@ -51,7 +51,7 @@ def test_plan_is_in_row_major_order_and_one_tile_covers_a_small_image():
 
 
 def test_impossible_plans_say_what_is_needed():
-    with pytest.raises(InputError, match="tile: expected at least 20 pixels along axis 1 .* found 16"):
+    with pytest.raises(InputError, match=r"tile: expected at least 20 pixels along axis 1 .* found 16"):
         plan_tiles((10, 100), (16, 16), (0, 8), (4, 4))
     with pytest.raises(InputError, match="at least 1 pixel"):
         plan_tiles((0, 100), (16, 16), (0, 0), (4, 4))

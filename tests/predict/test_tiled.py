@@ -6,18 +6,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from bioflax.errors import InputError
-from bioflax.functional import purify
-from bioflax.models import Direct, DnCNN, Gaussian, Model, UNet
+from bioflax.models import Direct, DnCNN, Gaussian, UNet
 from bioflax.predict.tiled import compiled, predict_tiled
 
 
-def make(backbone, head=Direct):
-    model = Model(backbone, head, rngs=nnx.Rngs(0))
-    net = purify(model)
-    return net, {"halo": model.receptive_field // 2, "stride": model.stride_total}
+@pytest.fixture
+def make(make_net):
+    def build(backbone, head=Direct):
+        module, net = make_net(backbone, head)
+        return net, {"halo": module.receptive_field // 2, "stride": module.stride_total}
+
+    return build
 
 
 def picture(*shape):
@@ -41,7 +42,7 @@ NETS = {
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_tiled_equals_whole_in_two_dimensions(name):
+def test_tiled_equals_whole_in_two_dimensions(make, name):
     net, geometry = make(NETS[name], Gaussian)
     least = 2 * geometry["halo"] + 3 * geometry["stride"]
     image = picture(2, least + 13, 2 * least - 5, 1)
@@ -51,7 +52,7 @@ def test_tiled_equals_whole_in_two_dimensions(name):
         check_equal(predict_tiled(net.apply, net.variables, image, tile=tile, **geometry), whole)
 
 
-def test_tiled_equals_whole_in_three_dimensions():
+def test_tiled_equals_whole_in_three_dimensions(make):
     net, geometry = make(partial(UNet, width=2, depth=1, spatial_dims=3))
     image = picture(1, 9, 43, 34, 1)
     whole = predict_tiled(net.apply, net.variables, image, tile=None, **geometry)
@@ -59,7 +60,7 @@ def test_tiled_equals_whole_in_three_dimensions():
         check_equal(predict_tiled(net.apply, net.variables, image, tile=tile, **geometry), whole)
 
 
-def test_a_halo_below_the_receptive_field_would_show():
+def test_a_halo_below_the_receptive_field_would_show(make):
     # All-positive weights, so that every pixel of the field counts: the check above can fail.
     net, geometry = make(partial(UNet, width=2, depth=2, activation="identity", pool="max_blur"))
     variables = jax.tree.map(lambda leaf: jnp.abs(leaf) + 0.1, net.variables)
@@ -72,7 +73,7 @@ def test_a_halo_below_the_receptive_field_would_show():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (5, 1)])
-def test_tiny_images_continue_by_reflection(size):
+def test_tiny_images_continue_by_reflection(make, size):
     net, geometry = make(NETS["plain"])
     image = picture(1, *size, 1)
     padded = np.pad(image, [(0, 0), (0, -size[0] % 4), (0, -size[1] % 4), (0, 0)], mode="reflect")
@@ -155,7 +156,7 @@ def test_small_images_go_in_batches_and_memory_bounds_the_tile():
     assert len(net.shapes) > 4
 
 
-def test_turns_and_flips_average_to_an_equivariant_result():
+def test_turns_and_flips_average_to_an_equivariant_result(make):
     net, geometry = make(NETS["plain"], Gaussian)
     image = picture(1, 50, 70, 1)
     options = {**geometry, "augment": True}
@@ -169,7 +170,7 @@ def test_turns_and_flips_average_to_an_equivariant_result():
     assert np.abs(once - plain).max() > 1e-3
 
 
-def test_bfloat16_compute_is_close_and_gives_float32():
+def test_bfloat16_compute_is_close_and_gives_float32(make):
     net, geometry = make(NETS["plain"])
     image = picture(1, 24, 24, 1)
     full = predict_tiled(net.apply, net.variables, image, **geometry)["image"]
@@ -185,11 +186,12 @@ def test_bfloat16_compute_is_close_and_gives_float32():
         ({"tile": 0}, "tile: expected a whole number"),
         ({"tile": (32, 32, 32)}, "tile: expected a whole number, or 2"),
         ({"tile": 8}, "tile: expected at least"),
+        ({"compute_dtype": "float7"}, "compute_dtype: expected float32, bfloat16"),
         ({"memory_gb": -1}, "memory_gb: expected a number above 0"),
         ({"memory_gb": 1e-9}, "memory_gb: expected more than the weights"),
     ],
 )
-def test_bad_options_are_told_in_one_line(options, message):
+def test_bad_options_are_told_in_one_line(make, options, message):
     net, geometry = make(NETS["plain"])
     with pytest.raises(InputError, match=message) as caught:
         predict_tiled(net.apply, net.variables, picture(1, 80, 80, 1), **geometry, **options)

@@ -1,0 +1,69 @@
+"""Prediction on a file, a folder or a glob: one output beside another, each written whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bioflax.errors import InputError
+from bioflax.io import image_stem, list_images
+from bioflax.predict.restore import Restorer
+from bioflax.predict.stream import predict_file
+from bioflax.train.log import ProgressBar
+
+TIFF = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}."""
+
+    files: list[str]
+    seconds: dict[str, float]
+
+
+def output_folder(output: str | Path) -> Path:
+    """The folder that results and `result.json` go to: `output` itself, or that of an output file."""
+    output = Path(output)
+    return output.parent if output.suffix.lower() in TIFF else output
+
+
+def predict_files(
+    model: Restorer, inputs: str | Path, output: str | Path, *, axes: str | None = None, dtype: Any = None, **options: Any
+) -> Predicted:
+    """Restores images into OME-TIFF.
+
+    Args:
+        model: a loaded model.
+        inputs: a file, a folder or a glob.
+        output: a folder, or a `.tif` name for a single input.
+        axes: of the inputs, where they do not say them.
+        dtype: of the outputs; None keeps that of an integer input.
+        options: as `predict_file`: tile, memory_gb, augment.
+
+    Raises:
+        InputError: inputs that cannot be read, two inputs of the same stem, or one output name for several inputs.
+    """
+    paths, output = list_images(inputs), Path(output)
+    single = output.suffix.lower() in TIFF
+    if single and len(paths) > 1:
+        raise InputError(f"output: {output} is one file, {inputs} holds {len(paths)} images. Give a folder.")
+    if output.suffix and not single and len(paths) == 1 and not output.is_dir():
+        raise InputError(f"output: expected a folder or a name ending in .tif, found {output}.")
+    stems = [image_stem(path) for path in paths]
+    twice = {stem for stem in stems if stems.count(stem) > 1}
+    if twice:
+        raise InputError(f"input: several files are called {', '.join(sorted(twice))}; their outputs would be one file.")
+    begun, written = time.monotonic(), []
+    with ProgressBar("predict", len(paths) * 1000) as bar:
+        for number, (path, stem) in enumerate(zip(paths, stems)):
+            name = output if single else output / f"{stem}.tif"
+
+            def show(done: int, total: int, number: int = number, path: Path = path) -> None:
+                bar.update(number * 1000 + 1000 * done // total, path.name)
+
+            maps = predict_file(model, path, name, axes, dtype=dtype, on_progress=show, **options)
+            written += [str(made) for made in maps.values()]
+    return Predicted(written, {"predict": time.monotonic() - begun})
