@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -21,11 +24,12 @@ COMMANDS = {
 }
 
 
-def build(config: Any, **arguments: Any) -> Any:
+def build(config: Any, name: str = "", **arguments: Any) -> Any:
     """Instantiates a config node and everything in it.
 
     Args:
         config: a node with `_target_`, as composed by Hydra.
+        name: what the user calls the node, for errors (`optim`, `data`).
         arguments: further arguments for the outermost constructor.
 
     Returns:
@@ -40,6 +44,7 @@ def build(config: Any, **arguments: Any) -> Any:
 
     plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     _check_targets(plain, "")
+    _check_types(plain, name)
     try:
         return instantiate(plain, **arguments, _convert_="all")
     except InstantiationException as failure:
@@ -49,6 +54,53 @@ def build(config: Any, **arguments: Any) -> Any:
         where = str(failure).rpartition("full_key: ")[2].strip() if "full_key: " in str(failure) else "config"
         reason = str(cause or failure).strip().splitlines()[0]
         raise InputError(f"{where}: {reason}") from failure
+
+
+def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], name: str) -> None:
+    """Compares plain values with the annotations of a constructor or function, which are the only schema there is.
+
+    Raises:
+        InputError: a text where a number belongs, and the like: `train.steps: expected int, found 'many'`.
+    """
+    target = function.__init__ if isinstance(function, type) else function
+    try:
+        hints = typing.get_type_hints(target)
+    except (NameError, TypeError):  # annotations that only a type checker resolves
+        return
+    for key, value in values.items():
+        allowed = _plain_types(hints.get(key, Any))
+        fits = allowed is None or isinstance(value, tuple(allowed))
+        if isinstance(value, bool) and allowed is not None and bool not in allowed:
+            fits = False
+        if not fits:
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
+            raise InputError(f"{name}.{key}: expected {expected}, found {value!r}." if name else f"{key}: expected {expected}, found {value!r}.")
+
+
+def _plain_types(hint: Any) -> list[type] | None:
+    """The types that a plain value may have, or None where the annotation says more than that."""
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    if any(part not in (int, float, bool, str, type(None)) for part in parts):
+        return None
+    return [*parts, int] if float in parts and int not in parts else list(parts)
+
+
+def _check_types(node: Any, path: str) -> None:
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            function = _locate(str(node["_target_"]), path)
+            values = {key: value for key, value in node.items() if not (key.startswith("_") or isinstance(value, (Mapping, list)))}
+            check_arguments(function, values, path)
+        for key, child in node.items():
+            _check_types(child, f"{path}.{key}" if path else str(key))
+
+
+def _locate(target: str, path: str) -> Callable[..., Any]:
+    module, _, attribute = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError):
+        raise InputError(f"{path or 'config'}._target_: there is no {target!r}.") from None
 
 
 def _check_targets(node: Any, path: str) -> None:
@@ -81,8 +133,6 @@ def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None =
     sys.argv = [f"bioflax {command}", *overrides]
     try:
         if main is None:
-            import importlib
-
             main = importlib.import_module(f"bioflax.experiments.{command}").main
         main()
         return 0
@@ -122,8 +172,6 @@ def explain(failure: BaseException) -> tuple[int, str]:
 def _explain_hydra(failure: BaseException, text: str) -> str:
     key = getattr(failure, "full_key", None) or getattr(failure, "key", None)
     if "Could not override" in text or "not in struct" in text or "is not in struct" in text:
-        from hydra import compose  # noqa: F401  (loaded already)
-
         return f"{text.split(' To append')[0].rstrip('.')}. See the names there are with: --cfg job{_nearest(text)}"
     if "Missing mandatory value" in text and key:
         return f"{key}: missing. Give it on the command line: {key}=..."
@@ -137,8 +185,10 @@ def _nearest(text: str) -> str:
     found = re.search(r"'([\w./@]+)'", text)
     if not found:
         return ""
-    known = list(_leaf_names())
-    close = difflib.get_close_matches(found.group(1), known, n=3, cutoff=0.7)
+    asked, known = found.group(1), _leaf_names()
+    if asked in known:
+        return f". Another choice of {asked.partition('.')[0]} has it"
+    close = difflib.get_close_matches(asked, known, n=3, cutoff=0.7)
     return f". Did you mean: {', '.join(close)}?" if close else ""
 
 

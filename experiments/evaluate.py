@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import hydra
@@ -18,6 +19,7 @@ def main(config: Any) -> None:
     from bioflax.report import render_evaluation
     from bioflax.runs import Run
 
+    begun = time.monotonic()
     model = hub.load(plain["model"])
     with Run(folder, "evaluate", plain, overrides) as run:
         result = evaluate_files(
@@ -32,17 +34,10 @@ def main(config: Any) -> None:
             tile=_command.tile_size(plain["tile"]),
             baselines=tuple(plain["baselines"]),
             bounds=tuple(plain["bounds"]),
+            reference_frames=plain["reference_frames"],
         )
-        run.finish(
-            task=model.card.task,
-            metrics=result.metrics,
-            bounds=result.bounds,
-            baselines=result.baselines,
-            per_item="table.csv",
-            model=str(plain["model"]),
-            seconds=result.seconds,
-            protocol=result.protocol,
-        )
+        seconds = {"evaluate": time.monotonic() - begun}
+        run.finish(task=model.card.task, model=str(plain["model"]), seconds=seconds, **result.entries())
         render_evaluation(folder)
         print(f"{folder / 'report.html'}")
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import hydra
 
-from bioflax.configuration import build
+from bioflax.configuration import build, check_arguments
+from bioflax.errors import InputError
 from bioflax.experiments import _command
 
 
@@ -21,15 +22,20 @@ def main(config: Any) -> None:
     from bioflax.runs import Run
     from bioflax.train import fit
 
-    hardware, task = build(plain["hardware"]), build(plain["task"])
-    data = build(plain["data"])
+    check_arguments(fit, {**plain["train"], "seed": plain["seed"]}, "train")
+    hardware, task, data = (build(plain[name], name) for name in ("hardware", "task", "data"))
     model = build(plain["model"], rngs=nnx.Rngs(plain["seed"]))
-    optimizer = build(plain["optim"])
+    optimizer = build(plain["optim"], "optim")
     with Run(folder, "train", plain, overrides, keep_config=True) as run:
         run.result.update(task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name())
         prepared = data.prepare(
             task.scheme.mode, task.scheme.augment, spatial_dims=model.spatial_dims, seed=plain["seed"], batch=plain["train"]["batch"]
         )
+        if prepared.channels != model.channels_in:
+            raise InputError(
+                f"backbone.channels_in: the images have {prepared.channels} channel(s), the model takes {model.channels_in}. "
+                f"Set backbone.channels_in={prepared.channels} head.channels_out={prepared.channels}."
+            )
         fitted = fit(
             model,
             task,

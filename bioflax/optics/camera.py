@@ -49,7 +49,7 @@ class SCMOS:
         """
         shot_key, read_key = jax.random.split(key)
         electrons = noise.poisson(shot_key, self.quantum_efficiency * photons)
-        electrons += self.read_noise_e * jax.random.normal(read_key, electrons.shape, jnp.float32)
+        electrons += self.read_noise_e * noise.normal(read_key, electrons.shape)
         return _digitize(self.offset_adu + self.gain_adu_per_e * electrons, self.bits)
 
     def expected(self, photons: jax.Array) -> jax.Array:
@@ -105,7 +105,7 @@ class EMCCD:
         shot_key, gain_key, read_key = jax.random.split(key, 3)
         electrons = noise.poisson(shot_key, self._photoelectrons(photons))
         electrons = self.em_gain * noise.multiplied(gain_key, electrons)
-        electrons += self.read_noise_e * jax.random.normal(read_key, electrons.shape, jnp.float32)
+        electrons += self.read_noise_e * noise.normal(read_key, electrons.shape)
         return _digitize(self.offset_adu + self.gain_adu_per_e * electrons, self.bits)
 
     def expected(self, photons: jax.Array) -> jax.Array:

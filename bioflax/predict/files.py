@@ -14,6 +14,7 @@ from bioflax.predict.stream import predict_file
 from bioflax.train.log import ProgressBar
 
 TIFF = (".tif", ".tiff")
+OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".npy", ".npz", ".h5", ".zarr", ".csv")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Predicted:
 def output_folder(output: str | Path) -> Path:
     """The folder that results and `result.json` go to: `output` itself, or that of an output file."""
     output = Path(output)
+    if output.suffix.lower() in OTHERS:
+        raise InputError(f"output: results are OME-TIFF. Expected a folder or a name ending in .tif, found {output}.")
     return output.parent if output.suffix.lower() in TIFF else output
 
 
@@ -50,8 +53,6 @@ def predict_files(
     single = output.suffix.lower() in TIFF
     if single and len(paths) > 1:
         raise InputError(f"output: {output} is one file, {inputs} holds {len(paths)} images. Give a folder.")
-    if output.suffix and not single and len(paths) == 1 and not output.is_dir():
-        raise InputError(f"output: expected a folder or a name ending in .tif, found {output}.")
     stems = [image_stem(path) for path in paths]
     twice = {stem for stem in stems if stems.count(stem) > 1}
     if twice:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bioflax.optics import psf
+from bioflax.optics import noise, psf
 
 # Light is summed in whole steps of 2^-16: integer sums do not depend on their order, floating ones do on a GPU.
 _STEPS = 2.0**16
@@ -33,8 +33,8 @@ def smooth_noise(key: jax.Array, shape: tuple[int, int], cell_px: jax.Array) -> 
     cell_px = jnp.maximum(cell_px, _SMALLEST_CELL_PX)
     cells = [math.ceil(size / _SMALLEST_CELL_PX) + 4 for size in shape]
     value_key, shift_key = jax.random.split(key)
-    values = jax.random.normal(value_key, tuple(cells), jnp.float32)
-    shift = jax.random.uniform(shift_key, (2,), jnp.float32)
+    values = noise.normal(value_key, tuple(cells))
+    shift = noise.uniform(shift_key, (2,))
     rows, columns = (
         _cubic_spline((jnp.arange(size) / cell_px + shift[axis] + 1.0)[:, None] - jnp.arange(count)[None, :])
         for axis, (size, count) in enumerate(zip(shape, cells))

@@ -19,10 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from bioflax.errors import InputError
+from bioflax.optics import noise
 from bioflax.optics.quantities import is_concrete, part, physical, quantity
 from bioflax.simulate import draw
 
-_FILAMENT_NM, _KNOTS, _POINTS = 16_000.0, 20, 240
+_FILAMENT_NM, _KNOTS, _POINTS = 12_000.0, 16, 176
 
 
 class Scene(Protocol):
@@ -49,10 +50,10 @@ class Filaments:
         """(H, W) density; arguments as in the module's first lines."""
         light_key, place_key, form_key, label_key = jax.random.split(key, 4)
         count = _with_room(self, shape, pixel_nm).room
-        place = jax.random.uniform(place_key, (count, 5))
-        form = jax.random.normal(form_key, (count, 2 + 2 * _KNOTS))
+        place = noise.uniform(place_key, (count, 5))
+        form = noise.normal(form_key, (count, 2 + 2 * _KNOTS))
         # Filaments of a cell share a direction more or less: the spread of directions is drawn per picture.
-        main, spread = jax.random.uniform(light_key, (2,))
+        main, spread = noise.uniform(light_key, (2,))
         step_nm = _FILAMENT_NM / (_KNOTS - 3)
         position = draw.curves(
             start=place[:, :2] * jnp.asarray(shape, jnp.float32),
@@ -62,9 +63,9 @@ class Filaments:
             points=_POINTS,
         )
         along = jnp.linspace(0.0, 1.0, _POINTS)
-        shown = (along > 0.45 * place[:, 2:3]) & (along < 1.0 - 0.45 * place[:, 3:4])
+        shown = (along > 0.3 * place[:, 2:3]) & (along < 1.0 - 0.3 * place[:, 3:4])
         patches = draw.along(form[:, 2 + _KNOTS :], _POINTS)
-        single = jax.random.uniform(label_key, (count, _POINTS))
+        single = noise.uniform(label_key, (count, _POINTS))
         label = jnp.maximum(1.0 + self.grain * (0.9 * patches + 2.0 * single - 1.0), 0.0)
         brightness = _alive(place[:, 4], self, shape, pixel_nm) * jnp.exp(0.45 * form[:, 1] - 0.1)
         image = draw.splat(position, brightness[:, None] * label * shown, shape)
@@ -89,8 +90,8 @@ class Nuclei:
         """(H, W) density; arguments as in the module's first lines."""
         place_key, form_key, field_key = jax.random.split(key, 3)
         count, radius_px = _with_room(self, shape, pixel_nm).room, self.radius_nm / pixel_nm
-        place = jax.random.uniform(place_key, (count, 4))
-        form = jax.random.normal(form_key, (count, 3))
+        place = noise.uniform(place_key, (count, 4))
+        form = noise.normal(form_key, (count, 3))
         centre = place[:, :2] * jnp.asarray(shape, jnp.float32)
         alive = _alive(place[:, 2], self, shape, pixel_nm)
         size, aspect = radius_px * jnp.exp(0.16 * form[:, 0]), jnp.exp(0.15 * form[:, 1])
@@ -134,8 +135,8 @@ class Puncta:
         """(H, W) density; arguments as in the module's first lines."""
         place_key, form_key, cell_key = jax.random.split(key, 3)
         count, size = _with_room(self, shape, pixel_nm).room, jnp.asarray(shape, jnp.float32)
-        place = jax.random.uniform(place_key, (count, 4))
-        form = jax.random.normal(form_key, (count, 4))
+        place = noise.uniform(place_key, (count, 4))
+        form = noise.normal(form_key, (count, 4))
         free = place[:, :2] * size
         # Clusters of about five reach 1.1 micrometres and wrap round the picture, which keeps the mean density even.
         parent = (place[:, 2] * max(count // 10, 1)).astype(jnp.int32)
@@ -161,8 +162,8 @@ class Mixed:
     def __call__(self, key: jax.Array, shape: tuple[int, int], pixel_nm: jax.Array = 100.0) -> jax.Array:
         """(H, W) density; arguments as in the module's first lines."""
         order_key, second_key, *keys = jax.random.split(key, 2 + len(self.scenes))
-        rank = jnp.argsort(jax.random.uniform(order_key, (len(self.scenes),)))
-        second = jnp.maximum(jax.random.uniform(second_key, minval=-0.8, maxval=0.8), 0.0)
+        rank = jnp.argsort(noise.uniform(order_key, (len(self.scenes),)))
+        second = jnp.maximum(noise.uniform(second_key, (), -0.8, 0.8), 0.0)
         weights = jnp.where(rank == 0, 1.0, jnp.where(rank == 1, second, 0.0))
         return sum(weights[i] * scene(keys[i], shape, pixel_nm) for i, scene in enumerate(self.scenes))
 
@@ -187,7 +188,7 @@ def _area_um2(shape: tuple[int, int], pixel_nm: jax.Array) -> jax.Array:
 
 
 def _with_room(scene: Any, shape: tuple[int, int], pixel_nm: jax.Array) -> Any:
-    """The scene with `room` set: the capacity, or the mean number of objects and three standard deviations."""
+    """The scene with `room` set: the capacity, or the mean number of objects and two standard deviations more."""
     name, capacity, density = type(scene).__name__, scene.capacity, scene.density_per_um2
     if capacity is not None and (not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 1):
         raise InputError(f"{name}.capacity: expected a whole number of at least 1, or None, found {capacity!r}; try 64")
@@ -199,10 +200,11 @@ def _with_room(scene: Any, shape: tuple[int, int], pixel_nm: jax.Array) -> Any:
                 "set it to the most objects per picture"
             )
         return dataclasses.replace(scene, room=room)
-    mean = float(np.max(density)) * float(_area_um2(shape, np.max(pixel_nm)))
+    mean = float(np.max(density)) * _area_um2(shape, float(np.max(pixel_nm)))
     if capacity is not None and mean > capacity:
+        needed = math.ceil(mean - 1e-6)
         raise InputError(
-            f"{name}.capacity: expected at least {math.ceil(mean)} objects for density_per_um2={np.max(density):g} on "
+            f"{name}.capacity: expected at least {needed} objects for density_per_um2={np.max(density):g} on "
             f"{shape[0]} x {shape[1]} px of {np.max(pixel_nm):g} nm, found {capacity}; raise it or lower the density"
         )
-    return dataclasses.replace(scene, room=capacity or math.ceil(mean + 3.0 * math.sqrt(mean) + 1.0))
+    return dataclasses.replace(scene, room=capacity or math.ceil(mean + 2.0 * math.sqrt(mean) + 1.0))

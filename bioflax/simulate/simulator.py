@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from bioflax.errors import InputError
+from bioflax.optics import noise
 from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.psf import WidefieldOptics, blur
 from bioflax.optics.quantities import is_concrete, part, physical, quantity
@@ -112,7 +113,7 @@ def _draw(key: jax.Array, span: Any, n: int, *, logarithmic: bool) -> jax.Array:
     if not isinstance(span, tuple):
         return jnp.asarray(span, jnp.float32)
     low, high = span
-    share = jax.random.uniform(key, (n, 1, 1), jnp.float32)
+    share = noise.uniform(key, (n, 1, 1))
     return low * (high / low) ** share if logarithmic else low + (high - low) * share
 
 
