@@ -72,8 +72,7 @@ def physical(cls: Record) -> Record:
     is called by name; unflattening (jit, vmap, grad) builds the object without checks, since a leaf may then be
     a tracer, a mapped axis or a placeholder. A method `_check_together` is called after the single fields.
     """
-    rules_missing = "__post_init__" in cls.__dict__
-    if rules_missing:
+    if "__post_init__" in cls.__dict__:
         raise TypeError(f"{cls.__name__}: put checks into _check_together, __post_init__ is taken")
 
     def check_fields(self: Any) -> None:

@@ -7,21 +7,23 @@ import pytest
 
 from bioflax.simulate import draw
 
+splat = jax.jit(draw.splat, static_argnums=2)
+
 
 def test_splat_keeps_light_and_place():
     positions = jnp.array([[5.5, 7.5], [5.5, 8.0], [10.2, 3.9]])
     light = jnp.array([1.0, 2.0, 0.5])
-    image = np.asarray(draw.splat(positions, light, (16, 20)))
+    image = np.asarray(splat(positions, light, (16, 20)))
     assert image.sum() == pytest.approx(3.5, abs=1e-4)
     assert image[5, 7] == pytest.approx(1.0 + 1.0) and image[5, 8] == pytest.approx(1.0)
-    alone = np.asarray(draw.splat(positions[2:], light[2:], (16, 20))) / 0.5
+    alone = np.asarray(splat(positions[2:], light[2:], (16, 20))) / 0.5
     assert alone.sum(1) @ (np.arange(16) + 0.5) == pytest.approx(10.2, abs=1e-3)
     assert alone.sum(0) @ (np.arange(20) + 0.5) == pytest.approx(3.9, abs=1e-3)
 
 
 def test_splat_drops_what_lies_outside():
     positions = jnp.array([[-3.0, 5.0], [5.0, 99.0], [0.0, 5.5], [8.0, 8.0]])
-    image = np.asarray(draw.splat(positions, jnp.ones(4), (8, 8)))
+    image = np.asarray(splat(positions, jnp.ones(4), (8, 8)))
     # A point on the border shares half its light with the outside, one on the corner three quarters.
     assert image.sum() == pytest.approx(0.75, abs=1e-4)
     assert image[0, 5] == pytest.approx(0.5, abs=1e-4) and image[7, 7] == pytest.approx(0.25, abs=1e-4)
@@ -30,7 +32,7 @@ def test_splat_drops_what_lies_outside():
 def test_a_tilted_line_is_even_without_stairs():
     along = jnp.linspace(-10.0, 70.0, 400)
     positions = jnp.stack([0.37 * along + 12.3, along], axis=-1)
-    image = np.asarray(draw.splat(positions, jnp.full(400, 0.2), (50, 60)))
+    image = np.asarray(splat(positions, jnp.full(400, 0.2), (50, 60)))
     columns = image.sum(0)[5:-5]
     assert columns.std() / columns.mean() < 0.03
     centre = (image * (np.arange(50) + 0.5)[:, None]).sum(0)[5:-5] / columns

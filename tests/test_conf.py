@@ -1,0 +1,88 @@
+"""Every YAML composes and builds; experiments stay small; the gate lets nothing else through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flax import nnx
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from bioflax.configuration import build, check_arguments
+from bioflax.errors import InputError
+from bioflax.train import fit
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+GROUPS = ("task", "backbone", "head", "optim", "hardware", "data", "experiment", "scene", "camera")
+CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+COMMANDS = [path.stem for path in sorted(CONF.glob("*.yaml")) if not path.stem.startswith("_")]
+
+
+def composed(command: str, *overrides: str) -> dict:
+    with initialize_config_module("bioflax.conf", version_base="1.3"):
+        config = compose(command, overrides=list(overrides))
+    return OmegaConf.to_container(config, resolve=True)
+
+
+@pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
+def test_every_choice_composes_and_builds(group, name) -> None:
+    overrides = ["data.folder=images", f"{group}={name}"]
+    if group in ("scene", "camera") or (group, name) == ("data", "simulated"):
+        overrides = ["data=simulated", *([f"{group}={name}"] if group != "data" else [])]
+    if group == "experiment" and name == "denoise_simulated":
+        overrides = [f"experiment={name}"]
+    config = composed("train", *overrides)
+    for part in ("hardware", "task", "data", "optim"):
+        assert build(config[part], part) is not None
+    model = build(config["model"], rngs=nnx.Rngs(0))
+    assert model.channels_in == 1 and model.receptive_field > 0
+    check_arguments(fit, config["train"], "train")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_composes(command) -> None:
+    overrides = {
+        "simulate": ["output=x"],
+        "evaluate": ["model=x", "input=x", "target=x"],
+        "predict": ["model=x", "input=x", "output=x"],
+        "preflight": ["input=x"],
+        "report": ["dir=x"],
+        "train": ["data.folder=x"],
+    }
+    config = composed(command, *overrides.get(command, []))
+    assert config["debug"] is False
+    if command == "simulate":
+        assert build(config["simulator"], "simulator").shape == (256, 256)
+
+
+def test_an_experiment_wins_over_train_yaml() -> None:
+    assert composed("train", "experiment=quickstart", "data.folder=x")["train"]["steps"] == 400
+    assert composed("train", "experiment=quickstart", "data.folder=x", "train.steps=7")["train"]["steps"] == 7
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_an_experiment_is_a_small_overlay(path) -> None:
+    assert len(path.read_text().splitlines()) <= 25
+
+
+@pytest.mark.parametrize(
+    ("node", "text"),
+    [
+        ({"_target_": "os.system", "command": "true"}, "only bioflax"),
+        ({"_target_": "bioflax.models.UNet", "_partial_": True, "norm": {"_target_": "subprocess.run"}}, r"norm\._target_"),
+        ({"_target_": "bioflax.train.Hardware", "steps_per_call": "many"}, "steps_per_call: expected int, found 'many'"),
+        ({"_target_": "bioflax.train.Hardware", "devices": True}, "expected int, found True"),
+        ({"_target_": "bioflax.train.make_optimizer", "steps": 5, "ema": "no"}, "ema: expected float or null or int"),
+        ({"_target_": "bioflax.train.Hardware", "colour": "red"}, "colour"),
+        ({"_target_": "bioflax.train.Software"}, "there is no 'bioflax.train.Software'"),
+    ],
+)
+def test_the_gate_refuses(node, text) -> None:
+    with pytest.raises(InputError, match=text):
+        build(node)
+
+
+def test_lists_arrive_plain() -> None:
+    data = build({"_target_": "bioflax.data.FolderData", "folder": "x", "patch": [16, 32]})
+    assert type(data.patch) is list
