@@ -27,11 +27,11 @@ def composed(command: str, *overrides: str) -> dict:
 
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
 def test_every_choice_composes_and_builds(group, name) -> None:
-    overrides = ["data.folder=images", f"{group}={name}"]
-    if group in ("scene", "camera") or (group, name) == ("data", "simulated"):
-        overrides = ["data=simulated", *([f"{group}={name}"] if group != "data" else [])]
-    if group == "experiment" and name == "denoise_simulated":
-        overrides = [f"experiment={name}"]
+    overrides = [f"{group}={name}", "data.folder=images"]
+    if (group, name) == ("data", "simulated") or group in ("scene", "camera"):
+        overrides = ["data=simulated"] if group == "data" else ["data=simulated", f"{group}={name}"]
+    elif name in ("gaussian_process", "denoise_gaussian_process", "denoise_simulated"):
+        overrides = [f"{group}={name}"]
     config = composed("train", *overrides)
     for part in ("hardware", "task", "data", "optim"):
         assert build(config[part], part) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ import numpy as np
 
 from bioflax.errors import InputError
 from bioflax.io import ImageFile, ImageSink, image_from_array, image_stem, open_image
+from bioflax.io.dtypes import check_file_dtype
 from bioflax.ops.tiles import Window
 from bioflax.predict.restore import Restorer, layout_for, restore
+
+# Outputs from this size on are BigTIFF, as the inputs they come from usually are.
+BIGTIFF_BYTES = 500_000_000
 
 
 def predict_file(
@@ -47,15 +52,19 @@ def predict_file(
         opened = image_from_array(opened.read(), opened.axes, opened.pixel_nm, str(opened.path))
     layout = layout_for(model, opened)
     if dtype is None:
-        dtype = opened.dtype if opened.dtype.kind in "iu" and opened.dtype.itemsize <= 4 else np.dtype(np.float32)
-    paths = {"image": output, "scale": scale_path(output)}
-    sinks: dict[str, ImageSink] = {}
+        dtype = opened.dtype if opened.dtype.kind in "iu" and opened.dtype.itemsize <= 4 else np.float32
+
+    def begin(path: Path, kind: np.dtype) -> ImageSink:
+        big = math.prod(layout.shape_out) * kind.itemsize >= BIGTIFF_BYTES
+        return ImageSink(path, layout.shape_out, layout.axes_out, kind, opened.pixel_nm, big)
+
+    # A folder that cannot be written or a disk without room shows here, before the work.
+    sinks = {"image": begin(output, check_file_dtype(dtype))}
 
     def write(window: Window, prediction: dict[str, np.ndarray]) -> None:
         for name, values in prediction.items():
             if name not in sinks:
-                kind = dtype if name == "image" else np.float32
-                sinks[name] = ImageSink(paths[name], layout.shape_out, layout.axes_out, kind, opened.pixel_nm)
+                sinks[name] = begin(scale_path(output), np.dtype(np.float32))
             layout.write(sinks[name].write_window, window, values)
 
     try:
@@ -65,7 +74,7 @@ def predict_file(
     finally:
         for sink in sinks.values():
             sink.abort()
-    return {name: paths[name] for name in sinks}
+    return {name: sink.path for name, sink in sinks.items()}
 
 
 def scale_path(output: Path) -> Path:

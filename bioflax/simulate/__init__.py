@@ -7,3 +7,4 @@ from bioflax.simulate.scenes import Puncta as Puncta
 from bioflax.simulate.scenes import Scene as Scene
 from bioflax.simulate.simulator import Simulator as Simulator
 from bioflax.simulate.stack import simulate_stack as simulate_stack
+from bioflax.simulate.process import GaussianProcess as GaussianProcess

@@ -46,9 +46,8 @@ def test_scale_stays_positive_however_negative_its_logit():
 
 
 def test_model_tells_what_prediction_needs():
-    model = Model(
-        partial(UNet, width=2, depth=2, spatial_dims=3, channels_in=2), partial(Direct, kernel=3), rngs=nnx.Rngs(0)
-    )
+    backbone = partial(UNet, width=2, depth=2, spatial_dims=3, channels_in=2)
+    model = nnx.eval_shape(lambda: Model(backbone, partial(Direct, kernel=3), rngs=nnx.Rngs(0)))
     assert (model.spatial_dims, model.channels_in, model.channels_out, model.stride_total) == (3, 2, 1, 4)
     assert model.receptive_field == model.backbone.receptive_field + 2
 

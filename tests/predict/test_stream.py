@@ -8,7 +8,7 @@ import pytest
 
 from bioflax.errors import InputError
 from bioflax.io import ImageSink, open_image, save_image
-from bioflax.predict import predict, predict_file, predict_maps, scale_path
+from bioflax.predict import predict, predict_file, predict_maps, scale_path, stream
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_the_pixel_type_can_be_chosen(flat_model, counts, tmp_path):
     assert open_image(written["image"]).dtype == np.float32
 
 
+def test_large_outputs_are_bigtiff(flat_model, counts, tmp_path, monkeypatch):
+    path, image = counts
+    monkeypatch.setattr(stream, "BIGTIFF_BYTES", image.nbytes)
+    predict_file(flat_model, path, tmp_path / "big.tif")
+    monkeypatch.setattr(stream, "BIGTIFF_BYTES", image.nbytes + 1)
+    predict_file(flat_model, path, tmp_path / "classic.tif")
+    versions = [(tmp_path / name).read_bytes()[2] for name in ("big.tif", "classic.tif")]
+    assert versions == [43, 42]
+    np.testing.assert_array_equal(open_image(tmp_path / "big.tif").read(), open_image(tmp_path / "classic.tif").read())
+
+
 def test_a_failure_leaves_no_output_and_keeps_an_old_one(flat_model, counts, tmp_path):
     path, _ = counts
 
@@ -98,6 +109,20 @@ def test_the_input_is_never_the_output(flat_model, counts):
     path, _ = counts
     with pytest.raises(InputError, match="output: expected another file than the input"):
         predict_file(flat_model, path, path)
+
+
+def test_a_bad_output_is_told_before_the_work(flat_model, counts, tmp_path):
+    path, _ = counts
+    done = []
+    for output, dtype, message in [
+        ("out.jpg", None, "ending in .tif"),
+        ("out.tif", "float8", "dtype: expected one of"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            predict_file(
+                flat_model, path, tmp_path / output, dtype=dtype, on_progress=lambda *tiles: done.append(tiles)
+            )
+    assert not done and [entry.name for entry in tmp_path.iterdir()] == ["in.tif"]
 
 
 def test_names_of_scale_maps(tmp_path):
