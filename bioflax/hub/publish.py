@@ -99,7 +99,9 @@ def judge_held_out(model: LoadedModel, prepared: Prepared, preview: Path) -> dic
     spread = float(np.ptp(pictures["target"]))
     if prepared.reference == "target":
         return _against_truth(pictures, spread)
-    noise = float(np.mean((pictures["input"] - pictures["target"]) ** 2)) / 2
+    # Per patch, as the metric is: the mean of decibels is not the decibels of the mean.
+    noise = np.mean((pictures["input"] - pictures["target"]) ** 2, axis=(1, 2)) / 2
+    ceiling = float(np.mean([bounds.noisy_reference_ceiling_db(spread, float(variance)) for variance in noise]))
 
     def score(images: np.ndarray) -> dict[str, float]:
         return {"psnr_to_noisy_db": _psnr(images, pictures["target"], spread)}
@@ -107,7 +109,7 @@ def judge_held_out(model: LoadedModel, prepared: Prepared, preview: Path) -> dic
     return {
         "metrics": score(pictures["output"]),
         "baselines": {"input": score(pictures["input"]), **{n: score(_filter(n, pictures["input"])) for n in FILTERS}},
-        "bounds": {"psnr_to_noisy_db": float(bounds.noisy_reference_ceiling_db(spread, noise))},
+        "bounds": {"psnr_to_noisy_db": ceiling},
     }
 
 

@@ -78,7 +78,9 @@ def replace(
     key_pick, key_hide = jax.random.split(key)
     radii = [min(radius, (size - 1) // 2) for size in space]
     window = np.array(list(itertools.product(*(range(2 * r + 1) for r in radii))), np.int32)
-    first = jnp.stack([jnp.clip(coordinates[..., d] - radii[d], 0, space[d] - 2 * radii[d] - 1) for d in range(dims)], -1)
+    first = jnp.stack(
+        [jnp.clip(coordinates[..., d] - radii[d], 0, space[d] - 2 * radii[d] - 1) for d in range(dims)], -1
+    )
     neighbours = first[..., None, :] + window
     rows = jnp.arange(image.shape[0])[:, None, None]
     index = (rows, *jnp.moveaxis(neighbours, -1, 0))

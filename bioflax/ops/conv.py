@@ -19,7 +19,6 @@ _BLOCK_PIXELS = 4096  # of an image and its gradient: at 64 channels each, half 
 _MOST_BLOCKS = 32  # a longer program compiles slowly
 
 
-@jax.custom_jvp
 def convolve(image: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolves with zero padding so that the size is kept.
 
@@ -30,17 +29,27 @@ def convolve(image: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
         (N, [Z,] H, W, C_out).
     """
+    window = kernel.shape[:-2]
+    if math.prod(window) == 1:
+        return image @ kernel.reshape(
+            kernel.shape[-2:]
+        )  # a matrix product is 4 times faster than a window of one pixel
+    return _convolve_same(image, kernel)
+
+
+@jax.custom_jvp
+def _convolve_same(image: jax.Array, kernel: jax.Array) -> jax.Array:
     return _convolve(image, kernel, [(k // 2, k // 2) for k in kernel.shape[:-2]])
 
 
-@convolve.defjvp
+@_convolve_same.defjvp
 def _tangent(
     primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
     (image, kernel), (image_dot, kernel_dot) = primals, tangents
     # Reverse mode transposes this line: the sum over blocks appears there, and the concatenation vanishes.
-    by_kernel = lax.platform_dependent(image, kernel_dot, cpu=_convolve_in_blocks, default=convolve)
-    return convolve(image, kernel), convolve(image_dot, kernel) + by_kernel
+    by_kernel = lax.platform_dependent(image, kernel_dot, cpu=_convolve_in_blocks, default=_convolve_same)
+    return _convolve_same(image, kernel), _convolve_same(image_dot, kernel) + by_kernel
 
 
 def _convolve(image: jax.Array, kernel: jax.Array, pads: list[tuple[int, int]]) -> jax.Array:
@@ -48,7 +57,7 @@ def _convolve(image: jax.Array, kernel: jax.Array, pads: list[tuple[int, int]]) 
 
 
 def _convolve_in_blocks(image: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`convolve`, computed for a few images and rows (planes in 3-D) at a time."""
+    """`_convolve_same`, computed for a few images and rows (planes in 3-D) at a time."""
     size = image.shape[1]
     images, rows = _block_shape(image.shape)
     reach = kernel.shape[0] // 2

@@ -20,8 +20,8 @@ Apply = Callable[[Params, jax.Array], Prediction]
 SHARE_OF_MEMORY = 0.5
 # Beyond this size tiles gain no speed on an accelerator and only cost memory.
 LARGEST_TILE_PIXELS = 4096 * 4096
-# On a CPU smaller tiles are faster, as long as their arrays stay in its caches and halos are a small part of them:
-# tiles of 256 x 256 took half the time of 1024 x 1024 (U-Net of width 32 and depth 2; benchmarks/tiles.py).
+# On a CPU a convolution is faster on smaller tiles, whose arrays stay in its caches, as long as halos are a small part
+# of them (benchmarks/tiles.py compares sizes).
 CPU_WORKING_SET_BYTES = 40e6
 CPU_LEAST_HALOS = 10
 CONTROL_GROUP = Path("/sys/fs/cgroup")
