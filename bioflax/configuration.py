@@ -74,12 +74,20 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], nam
             fits = False
         if not fits:
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in allowed)
-            raise InputError(f"{name}.{key}: expected {expected}, found {value!r}." if name else f"{key}: expected {expected}, found {value!r}.")
+            raise InputError(
+                f"{name}.{key}: expected {expected}, found {value!r}."
+                if name
+                else f"{key}: expected {expected}, found {value!r}."
+            )
 
 
 def _plain_types(hint: Any) -> list[type] | None:
     """The types that a plain value may have, or None where the annotation says more than that."""
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else (hint,)
+    parts = (
+        typing.get_args(hint)
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+        else (hint,)
+    )
     if any(part not in (int, float, bool, str, type(None)) for part in parts):
         return None
     return [*parts, int] if float in parts and int not in parts else list(parts)
@@ -89,7 +97,11 @@ def _check_types(node: Any, path: str) -> None:
     if isinstance(node, Mapping):
         if "_target_" in node:
             function = _locate(str(node["_target_"]), path)
-            values = {key: value for key, value in node.items() if not (key.startswith("_") or isinstance(value, (Mapping, list)))}
+            values = {
+                key: value
+                for key, value in node.items()
+                if not (key.startswith("_") or isinstance(value, (Mapping, list)))
+            }
             check_arguments(function, values, path)
         for key, child in node.items():
             _check_types(child, f"{path}.{key}" if path else str(key))

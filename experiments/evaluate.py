@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import hydra
-
 from bioflax.experiments import _command
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import hydra
-
 from bioflax.experiments import _command
 
 
@@ -19,7 +18,9 @@ def main(config: Any) -> None:
         print(hub.read_card(plain["show"]).to_json())
         return
     for path, card in hub.list_models(plain["folder"]):
-        metrics = " ".join(f"{name}={value:.4g}" for name, value in card.metrics.items() if isinstance(value, (int, float)))
+        metrics = " ".join(
+            f"{name}={value:.4g}" for name, value in card.metrics.items() if isinstance(value, (int, float))
+        )
         print(f"{path}  {card.task}  {card.architecture_name}  {metrics}")
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import hydra
+from bioflax.experiments import _command
 
 from bioflax.configuration import build
-from bioflax.experiments import _command
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="simulate")
@@ -17,7 +17,9 @@ def main(config: Any) -> None:
     from bioflax.simulate.files import write_fields
 
     simulator = build(plain["simulator"])
-    written = write_fields(simulator, plain["output"], seed=plain["seed"], fields=plain["fields"], repeats=plain["repeats"])
+    written = write_fields(
+        simulator, plain["output"], seed=plain["seed"], fields=plain["fields"], repeats=plain["repeats"]
+    )
     print(f"{written} files in {plain['output']}")
 
 

@@ -6,10 +6,10 @@ import signal
 from typing import Any
 
 import hydra
+from bioflax.experiments import _command
 
 from bioflax.configuration import build, check_arguments
 from bioflax.errors import InputError
-from bioflax.experiments import _command
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="train")
@@ -27,9 +27,15 @@ def main(config: Any) -> None:
     model = build(plain["model"], rngs=nnx.Rngs(plain["seed"]))
     optimizer = build(plain["optim"], "optim")
     with Run(folder, "train", plain, overrides, keep_config=True) as run:
-        run.result.update(task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name())
+        run.result.update(
+            task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name()
+        )
         prepared = data.prepare(
-            task.scheme.mode, task.scheme.augment, spatial_dims=model.spatial_dims, seed=plain["seed"], batch=plain["train"]["batch"]
+            task.scheme.mode,
+            task.scheme.augment,
+            spatial_dims=model.spatial_dims,
+            seed=plain["seed"],
+            batch=plain["train"]["batch"],
         )
         if prepared.channels != model.channels_in:
             raise InputError(
@@ -48,7 +54,9 @@ def main(config: Any) -> None:
             **plain["train"],
         )
         if fitted.interrupted:
-            run.fail(f"interrupted by {fitted.interrupted} at step {fitted.step}; start the same command again to go on")
+            run.fail(
+                f"interrupted by {fitted.interrupted} at step {fitted.step}; start the same command again to go on"
+            )
             print(f"Saved at step {fitted.step}. Start the same command again to go on.")
             raise SystemExit(128 + signal.Signals[fitted.interrupted])
         publish(run, model, task, prepared, fitted, plain)

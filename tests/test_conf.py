@@ -70,8 +70,14 @@ def test_an_experiment_is_a_small_overlay(path) -> None:
     ("node", "text"),
     [
         ({"_target_": "os.system", "command": "true"}, "only bioflax"),
-        ({"_target_": "bioflax.models.UNet", "_partial_": True, "norm": {"_target_": "subprocess.run"}}, r"norm\._target_"),
-        ({"_target_": "bioflax.train.Hardware", "steps_per_call": "many"}, "steps_per_call: expected int, found 'many'"),
+        (
+            {"_target_": "bioflax.models.UNet", "_partial_": True, "norm": {"_target_": "subprocess.run"}},
+            r"norm\._target_",
+        ),
+        (
+            {"_target_": "bioflax.train.Hardware", "steps_per_call": "many"},
+            "steps_per_call: expected int, found 'many'",
+        ),
         ({"_target_": "bioflax.train.Hardware", "devices": True}, "expected int, found True"),
         ({"_target_": "bioflax.train.make_optimizer", "steps": 5, "ema": "no"}, "ema: expected float or null or int"),
         ({"_target_": "bioflax.train.Hardware", "colour": "red"}, "colour"),

@@ -16,7 +16,13 @@ from bioflax.configuration import COMMANDS
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.S)
-SHELL = [line.split("  #")[0].strip() for kind, text in BLOCKS if kind == "bash" for line in text.splitlines() if line.strip()]
+SHELL = [
+    line.split("  #")[0].strip()
+    for kind, text in BLOCKS
+    if kind == "bash"
+    for line in text.splitlines()
+    if line.strip()
+]
 USED = [line.strip() for line in USAGE.splitlines() if line.strip().startswith("bioflax ") and "=" in line]
 
 
@@ -25,7 +31,9 @@ def test_the_map_names_every_room() -> None:
     inside = lines[1 : next(n for n, line in enumerate(lines) if line.startswith("experiments/"))]
     named = {name.strip("/") for line in inside for name in re.findall(r"^ {2}((?:[\w.]+/? )+)", line + " ")[0].split()}
     found = {path.name for path in (ROOT / "bioflax").iterdir() if path.name not in ("__init__.py", "__pycache__")}
-    rooms = {path for path in found if (ROOT / "bioflax" / path).is_dir()} | {path for path in found if path.endswith(".py")}
+    rooms = {path for path in found if (ROOT / "bioflax" / path).is_dir()} | {
+        path for path in found if path.endswith(".py")
+    }
     missing = rooms - named
     assert not missing, f"the map lacks {missing}"
     for name in named:

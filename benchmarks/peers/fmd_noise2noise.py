@@ -98,7 +98,9 @@ def main() -> None:
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "bioflax.cli", "train", "experiment=denoise_fmd_n2n"]
     command += [f"data.folder={arguments.data / 'raw'}", f"run_dir={arguments.run_dir}", *arguments.overrides]
-    frames = [open_image(path).read()[..., None] for path, _ in pair_files(arguments.data / "raw", arguments.data / "gt")]
+    frames = [
+        open_image(path).read()[..., None] for path, _ in pair_files(arguments.data / "raw", arguments.data / "gt")
+    ]
     rows = []
     for minutes in [*arguments.minutes, None]:
         finished = train_until(command, arguments.run_dir, minutes)
@@ -110,7 +112,12 @@ def main() -> None:
         step, spent, value = judge(arguments.run_dir, arguments.data, normalization)
         rows.append({"step": step, "minutes": spent, "psnr_db": value})
         print(rows[-1], flush=True)
-        result = {"bioflax": rows, "peer": PEER, "device": jax.devices()[0].device_kind, "command": " ".join(command[2:])}
+        result = {
+            "bioflax": rows,
+            "peer": PEER,
+            "device": jax.devices()[0].device_kind,
+            "command": " ".join(command[2:]),
+        }
         result["command"] = result["command"].replace(str(arguments.data), "FMD")
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(result, indent=1) + "\n")

@@ -11,10 +11,10 @@ import jax
 import numpy as np
 
 from bioflax.data.folders import open_folder
+from bioflax.data.holdout import split
 from bioflax.data.normalize import Normalization, fit
 from bioflax.data.patches import make_source
 from bioflax.data.validation import choose_reference, validation_batches
-from bioflax.data.holdout import split
 from bioflax.errors import InputError
 from bioflax.typing import Batch, DeviceSource, HostSource
 

@@ -56,7 +56,9 @@ def evaluate_files(
     def predict(image: np.ndarray) -> dict[str, np.ndarray]:
         return predict_maps(model, image, spatial, augment=augment, tile=tile)
 
-    predict(np.asarray(items[0].noisy(), np.float32))  # compiles, so that the seconds of the first item are like the others'
+    predict(
+        np.asarray(items[0].noisy(), np.float32)
+    )  # compiles, so that the seconds of the first item are like the others'
     family = str(model.card.architecture["arguments"]["head"]["name"]).lower()
     with ProgressBar("evaluate", len(items)) as bar:
         return evaluate(

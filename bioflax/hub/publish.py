@@ -64,7 +64,14 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
     card = ModelCard(**{**card.__dict__, **judged})
     save_model(folder, card, fitted.variables, example)
     seconds = {**fitted.seconds, "evaluate": time.monotonic() - begun}
-    run.finish(steps=fitted.step, best_step=fitted.best_step, seconds=seconds, model="model/", parameters=fitted.parameters, **judged)
+    run.finish(
+        steps=fitted.step,
+        best_step=fitted.best_step,
+        seconds=seconds,
+        model="model/",
+        parameters=fitted.parameters,
+        **judged,
+    )
     page = render_train(run.folder)
     _print(judged, prepared.reference, folder, page)
     return folder

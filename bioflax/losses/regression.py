@@ -26,9 +26,7 @@ def absolute_error(prediction: jax.Array, target: jax.Array, mask: jax.Array | N
     return _weigh(jnp.abs(prediction - target), mask)
 
 
-def gaussian_nll(
-    mean: jax.Array, scale: jax.Array, target: jax.Array, mask: jax.Array | None = None
-) -> jax.Array:
+def gaussian_nll(mean: jax.Array, scale: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """-log N(target; mean, scale^2), `scale` the standard deviation."""
     _check_shapes(mean, target)
     return _weigh(0.5 * ((target - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), mask)

@@ -34,7 +34,13 @@ def output_folder(output: str | Path) -> Path:
 
 
 def predict_files(
-    model: Restorer, inputs: str | Path, output: str | Path, *, axes: str | None = None, dtype: Any = None, **options: Any
+    model: Restorer,
+    inputs: str | Path,
+    output: str | Path,
+    *,
+    axes: str | None = None,
+    dtype: Any = None,
+    **options: Any,
 ) -> Predicted:
     """Restores images into OME-TIFF.
 
@@ -56,7 +62,9 @@ def predict_files(
     stems = [image_stem(path) for path in paths]
     twice = {stem for stem in stems if stems.count(stem) > 1}
     if twice:
-        raise InputError(f"input: several files are called {', '.join(sorted(twice))}; their outputs would be one file.")
+        raise InputError(
+            f"input: several files are called {', '.join(sorted(twice))}; their outputs would be one file."
+        )
     begun, written = time.monotonic(), []
     with ProgressBar("predict", len(paths) * 1000) as bar:
         for number, (path, stem) in enumerate(zip(paths, stems)):

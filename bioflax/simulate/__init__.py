@@ -1,5 +1,6 @@
 """Pictures from physics, inside jit."""
 
+from bioflax.simulate.process import GaussianProcess as GaussianProcess
 from bioflax.simulate.scenes import Filaments as Filaments
 from bioflax.simulate.scenes import Mixed as Mixed
 from bioflax.simulate.scenes import Nuclei as Nuclei
@@ -7,4 +8,3 @@ from bioflax.simulate.scenes import Puncta as Puncta
 from bioflax.simulate.scenes import Scene as Scene
 from bioflax.simulate.simulator import Simulator as Simulator
 from bioflax.simulate.stack import simulate_stack as simulate_stack
-from bioflax.simulate.process import GaussianProcess as GaussianProcess

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ class Denoise:
         bounds: oracles that `evaluate` prints beside the model, where there is clean truth.
     """
 
-    scheme: Scheme = Supervised()
+    scheme: Scheme = field(default_factory=Supervised)
     loss_name: str = "squared_error"
     baselines: tuple[str, ...] = ("gaussian", "median", "nlm", "tv", "wavelet")
     bounds: tuple[str, ...] = ("oracle_gaussian", "oracle_wiener")
@@ -49,7 +49,9 @@ class Denoise:
             mask = jnp.broadcast_to(mask, target.shape)
         if self.loss_name.endswith("_nll"):
             if "scale" not in prediction:
-                raise InputError(f"task.loss_name: {self.loss_name} needs a head that predicts scale: gaussian or laplace.")
+                raise InputError(
+                    f"task.loss_name: {self.loss_name} needs a head that predicts scale: gaussian or laplace."
+                )
             values = getattr(losses, self.loss_name)(image, prediction["scale"], target, mask)
         else:
             values = getattr(losses, self.loss_name)(image, target, mask)

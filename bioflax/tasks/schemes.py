@@ -101,7 +101,9 @@ class Noise2Void:
         if not self.structure_axis:
             return ()
         if self.structure_span < 3 or self.structure_span % 2 == 0:
-            raise InputError(f"task.scheme.structure_span: expected an odd number of at least 3, found {self.structure_span}.")
+            raise InputError(
+                f"task.scheme.structure_span: expected an odd number of at least 3, found {self.structure_span}."
+            )
         half = self.structure_span // 2
         if self.structure_kind == "block":
             if len(self.structure_axis) == len(self.spatial_axes) and half >= self.radius:

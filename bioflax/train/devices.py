@@ -33,7 +33,9 @@ class Hardware:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise InputError(f"hardware.precision: {self.precision!r} is not known. Take one of: {', '.join(PRECISIONS)}.")
+            raise InputError(
+                f"hardware.precision: {self.precision!r} is not known. Take one of: {', '.join(PRECISIONS)}."
+            )
         if self.steps_per_call < 1:
             raise InputError(f"hardware.steps_per_call: expected at least 1, found {self.steps_per_call}.")
         if self.devices < 0:
@@ -64,7 +66,9 @@ class Hardware:
 
     def divided(self) -> NamedSharding:
         """Sharding of a fetched batch: its examples divided over the devices, behind the axis of steps if there is one."""
-        return NamedSharding(self.mesh, PartitionSpec(None, "data") if self.steps_per_call > 1 else PartitionSpec("data"))
+        return NamedSharding(
+            self.mesh, PartitionSpec(None, "data") if self.steps_per_call > 1 else PartitionSpec("data")
+        )
 
     def shard_batch(self, batch: Any) -> Any:
         """Inside jit: divides the examples over the devices; XLA then inserts the sum of the gradients."""

@@ -224,7 +224,9 @@ class _Chunks:
         return jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
 
 
-def _fetch(pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpoints, run_dir: Path) -> dict[str, float]:
+def _fetch(
+    pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpoints, run_dir: Path
+) -> dict[str, float]:
     """Brings the scalars of the steps since the last time to the host, in one transfer,
     empties the list, and checks that they are finite."""
     if not pending:
@@ -247,7 +249,9 @@ def _fetch(pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpo
                 "Try a lower optim.learning_rate, and look for extreme pixels with: bioflax preflight."
             )
     names = values[0].keys()
-    return {name: math.fsum(float(np.sum(v[name])) for v in values) / sum(len(v[name]) for v in values) for name in names}
+    return {
+        name: math.fsum(float(np.sum(v[name])) for v in values) / sum(len(v[name]) for v in values) for name in names
+    }
 
 
 @dataclass

@@ -32,6 +32,8 @@ def test_a_net_comes_close_to_the_wiener_filter(tmp_path) -> None:
         wiener_errors.append(np.mean((filtered - batch["target"])[:, INNER, INNER] ** 2))
     loss_db = 10 * math.log10(np.mean(errors) / np.mean(wiener_errors))
     bound_db = 10 * math.log10(np.mean(wiener_errors) / process.wiener_mse)
-    print(f"net {np.mean(errors):.5f}, Wiener {np.mean(wiener_errors):.5f}, bound {process.wiener_mse:.5f}, loss {loss_db:.3f} dB")
+    print(
+        f"net {np.mean(errors):.5f}, Wiener {np.mean(wiener_errors):.5f}, bound {process.wiener_mse:.5f}, loss {loss_db:.3f} dB"
+    )
     assert abs(bound_db) < 0.1  # the bound is what the filter reaches
     assert -0.02 < loss_db <= 0.2

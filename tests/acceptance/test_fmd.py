@@ -31,7 +31,12 @@ def judge(model: Path, inputs: str, targets: Path, folder: Path) -> tuple[dict, 
 def test_noise2noise_on_fmd(shared, tmp_path) -> None:
     """A third of the steps of the experiment, so that the suite stays short; docs/results.md has the whole."""
     fmd = shared / "denoising" / "fmd"
-    overrides = ["experiment=denoise_fmd_n2n", f"data.folder={fmd / 'raw'}", f"run_dir={tmp_path / 'run'}", "train.steps=800"]
+    overrides = [
+        "experiment=denoise_fmd_n2n",
+        f"data.folder={fmd / 'raw'}",
+        f"run_dir={tmp_path / 'run'}",
+        "train.steps=800",
+    ]
     assert run("train", overrides) == 0
     result, means = judge(tmp_path / "run", str(fmd / "raw"), fmd / "gt", tmp_path / "evaluation")
     assert np.mean(list(means["input"].values())) == pytest.approx(27.217, abs=0.002)
@@ -46,14 +51,21 @@ def test_noise2void_on_fmd(shared, tmp_path) -> None:
     assert run("train", ["experiment=denoise_fmd_n2v", f"data.folder='{inputs}'", f"run_dir={tmp_path / 'run'}"]) == 0
     _, means = judge(tmp_path / "run", inputs, fmd / "gt", tmp_path / "evaluation")
     above = [field for field, value in means["model"].items() if value > means["oracle_gaussian"][field]]
-    print({field: (round(value, 2), round(means["oracle_gaussian"][field], 2)) for field, value in means["model"].items()})
+    print(
+        {field: (round(value, 2), round(means["oracle_gaussian"][field], 2)) for field, value in means["model"].items()}
+    )
     assert len(means["model"]) == 9 and len(above) >= 6
 
 
 @pytest.mark.parametrize("name", ["convallaria16", "nuclei_migration16"])
 def test_counts_in_counts_out(shared, tmp_path, name) -> None:
     source = next(p for p in sorted((shared / "denoising" / name).glob("*.tif")) if "high" not in p.name)
-    overrides = ["experiment=denoise_counts_n2v", f"data.folder={source}", f"run_dir={tmp_path / 'run'}", "train.steps=100"]
+    overrides = [
+        "experiment=denoise_counts_n2v",
+        f"data.folder={source}",
+        f"run_dir={tmp_path / 'run'}",
+        "train.steps=100",
+    ]
     assert run("train", overrides) == 0
     assert run("predict", [f"model={tmp_path / 'run'}", f"input={source}", f"output={tmp_path / 'out'}"]) == 0
     before = open_image(source)

@@ -46,7 +46,9 @@ def test_twenty_kills(tmp_path) -> None:
     moments, equal = random.Random(0), 0
     for number in range(KILLS):
         run_dir = tmp_path / f"killed{number}"
-        process = subprocess.Popen(command(tmp_path / "images", run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command(tmp_path / "images", run_dir), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(moments.uniform(0.3, 1.0) * seconds)
         process.kill()
         process.wait()

@@ -27,7 +27,10 @@ def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     write(folder / "images" / "a.tif")
     write(folder / "images" / "b.tif", seed=1)
-    assert run("train", ["experiment=denoise_n2v", f"data.folder={folder / 'images'}", f"run_dir={folder / 'run'}", *TINY]) == 0
+    assert (
+        run("train", ["experiment=denoise_n2v", f"data.folder={folder / 'images'}", f"run_dir={folder / 'run'}", *TINY])
+        == 0
+    )
     return folder
 
 
@@ -132,7 +135,9 @@ TRAIN = [
 def test_train_refuses(name, change, extra, says, images, tmp_path, capfd) -> None:
     change(images)
     overrides = [part.replace("{clean}", str(tmp_path / "clean")) for part in extra]
-    code = run("train", ["experiment=denoise_n2v", f"data.folder={images}", f"run_dir={tmp_path / 'run'}", *TINY, *overrides])
+    code = run(
+        "train", ["experiment=denoise_n2v", f"data.folder={images}", f"run_dir={tmp_path / 'run'}", *TINY, *overrides]
+    )
     check_refused(code, capfd.readouterr().err, says)
     assert not (tmp_path / "run" / "model").exists()
 
@@ -221,7 +226,9 @@ def test_a_hostile_zip_is_refused(trained, tmp_path, capfd) -> None:
     with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
         for path in (trained / "run" / "model").iterdir():
             archive.write(path, f"../{path.name}")
-    code = run("predict", [f"model={tmp_path / 'model.zip'}", f"input={trained / 'images'}", f"output={tmp_path / 'out'}"])
+    code = run(
+        "predict", [f"model={tmp_path / 'model.zip'}", f"input={trained / 'images'}", f"output={tmp_path / 'out'}"]
+    )
     check_refused(code, capfd.readouterr().err, "zip|path|name")
 
 
@@ -241,5 +248,7 @@ def test_preflight_refuses_a_text(tmp_path, capfd) -> None:
 
 def test_no_write_permission(trained, tmp_path, capfd) -> None:
     (tmp_path / "file").write_text("in the way")
-    code = run("predict", [f"model={trained / 'run'}", f"input={trained / 'images'}", f"output={tmp_path / 'file' / 'out'}"])
+    code = run(
+        "predict", [f"model={trained / 'run'}", f"input={trained / 'images'}", f"output={tmp_path / 'file' / 'out'}"]
+    )
     check_refused(code, capfd.readouterr().err, "file")

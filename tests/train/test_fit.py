@@ -105,7 +105,10 @@ def test_resume_equals_uninterrupted_bit_for_bit(tmp_path, norm) -> None:
     assert whole.best_step == resumed.best_step
 
     def told(folder: str) -> list[dict]:
-        return [{k: v for k, v in line.items() if k not in ("seconds", "examples_per_s")} for line in lines(tmp_path / folder)]
+        return [
+            {k: v for k, v in line.items() if k not in ("seconds", "examples_per_s")}
+            for line in lines(tmp_path / folder)
+        ]
 
     assert told("whole") == told("broken")
 

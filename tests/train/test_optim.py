@@ -34,7 +34,9 @@ def test_the_first_step_of_cosine_without_warmup_is_the_peak() -> None:
 def test_weight_decay_leaves_biases_alone() -> None:
     optimizer = make_optimizer(10, 0.1, "constant", weight_decay=1.0)
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones((2,))}
-    updates, _ = optimizer.update({"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros((2,))}, optimizer.init(params), params)
+    updates, _ = optimizer.update(
+        {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros((2,))}, optimizer.init(params), params
+    )
     np.testing.assert_allclose(updates["kernel"], -0.1, atol=1e-6)
     np.testing.assert_array_equal(updates["bias"], 0)
 
