@@ -38,9 +38,11 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# make bench TORCH_PYTHON=/path/to/python: beside PyTorch, in an environment of its own (pip install torch==2.13.0).
+TORCH := $(if $(TORCH_PYTHON),--torch-python $(TORCH_PYTHON))
 bench: env
-	$(BIN)/python benchmarks/step_time.py
-	$(BIN)/python benchmarks/tiles.py
+	$(if $(TORCH),$(BIN)/python benchmarks/step_time.py $(TORCH),@echo "step_time: give TORCH_PYTHON")
+	$(BIN)/python benchmarks/tiles.py $(TORCH)
 	$(BIN)/python benchmarks/simulate.py
 
 clean:

@@ -33,6 +33,7 @@ class Run:
         config: the composed configuration, plain dicts.
         overrides: what the user gave on the command line.
         keep_config: refuse to go on in a folder whose run had other settings.
+        result: name of the result file. Without `config.yaml` (`write_config=False`) nothing else is written.
     """
 
     def __init__(
@@ -43,8 +44,11 @@ class Run:
         overrides: Sequence[str] = (),
         *,
         keep_config: bool = False,
+        write_config: bool = True,
+        result: str = "result.json",
     ) -> None:
         self.folder = Path(folder)
+        self._write_config, self._result_name = write_config, result
         self._config, self._keep = {name: value for name, value in config.items() if name not in FREE}, keep_config
         self.result: dict[str, Any] = {
             "schema": SCHEMA,
@@ -70,11 +74,13 @@ class Run:
 
     def __enter__(self) -> Run:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._check_owner()
         path = self.folder / "config.yaml"
         text = to_yaml(self._config)
         if self._keep and path.exists() and (self.folder / "checkpoints").exists():
             _check_same(path, self._config)
-        write_text(path, text)
+        if self._write_config:
+            write_text(path, text)
         self.result.update(versions=find_versions(), git=find_commit())
         self._write()
         return self
@@ -98,8 +104,20 @@ class Run:
             except OSError:  # a full disk: the `failed: did not finish` of the beginning stands
                 return
 
+    def _check_owner(self) -> None:
+        """Another command's folder is not written over."""
+        path = self.folder / self._result_name
+        try:
+            before = json.loads(path.read_text())["command"] if path.exists() else self.result["command"]
+        except (ValueError, KeyError, TypeError):
+            before = "something else"
+        if before != self.result["command"]:
+            raise InputError(
+                f"run_dir: {path} belongs to {before}, this is {self.result['command']}. Take another folder, or remove that file."
+            )
+
     def _write(self) -> None:
-        write_text(self.folder / "result.json", json.dumps(plain(self.result), indent=1) + "\n")
+        write_text(self.folder / self._result_name, json.dumps(plain(self.result), indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

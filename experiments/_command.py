@@ -31,6 +31,13 @@ def settings(config: Any) -> tuple[dict[str, Any], list[str], Path]:
     return plain, overrides, folder
 
 
+def prepare_compute() -> None:
+    """Settings of the process that make computing faster; before the first computation."""
+    from bioflax.ops.memory import keep_freed_memory
+
+    keep_freed_memory()
+
+
 def experiment_name() -> str | None:
     """The `experiment=` that was chosen."""
     from hydra.core.hydra_config import HydraConfig

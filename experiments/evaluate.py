@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -13,11 +14,16 @@ from bioflax.experiments import _command
 def main(config: Any) -> None:
     """One evaluation."""
     plain, overrides, folder = _command.settings(config)
+    _command.prepare_compute()
     from bioflax import hub
     from bioflax.evaluation import evaluate_files
     from bioflax.report import render_evaluation
     from bioflax.runs import Run
 
+    if str(plain["run_dir"]) == "auto":
+        named = Path(plain["model"])
+        default = named / "evaluation" if named.is_dir() else Path("runs") / f"evaluation_{named.stem}"
+        folder = default / folder.name if folder.name != "auto" else default
     begun = time.monotonic()
     model = hub.load(plain["model"])
     with Run(folder, "evaluate", plain, overrides) as run:

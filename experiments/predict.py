@@ -12,12 +12,14 @@ from bioflax.experiments import _command
 def main(config: Any) -> None:
     """One folder, file or glob of images."""
     plain, overrides, _ = _command.settings(config)
+    _command.prepare_compute()
     from bioflax import hub
-    from bioflax.predict.files import output_folder, predict_files
+    from bioflax.predict.files import output_folder, predict_files, result_name
     from bioflax.runs import Run
 
     model = hub.load(plain["model"])
-    with Run(output_folder(plain["output"]), "predict", plain, overrides) as run:
+    folder, name = output_folder(plain["output"]), result_name(plain["output"])
+    with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:
         done = predict_files(
             model,
             plain["input"],

@@ -16,6 +16,7 @@ from bioflax.errors import InputError
 def main(config: Any) -> None:
     """One training run."""
     plain, overrides, folder = _command.settings(config)
+    _command.prepare_compute()
     from flax import nnx
 
     from bioflax.hub.publish import publish

@@ -66,7 +66,8 @@ def split(
         ]
         return Split(replace(image_set, items=parts[0]), replace(image_set, items=parts[1]))
     smallest = (1,) * image_set.spatial_dims if patch is None else check_patch(image_set, patch)
-    boxes = [_corner(field, number, fraction, smallest) for number, field in enumerate(image_set.items)]
+    # Fields of one file may show the same sample, so they hold out the same corner.
+    boxes = [_corner(field, sources.index(field.source), fraction, smallest) for field in image_set.items]
     train = tuple(replace(field, held_out=box) for field, box in zip(image_set.items, boxes, strict=True))
     held = tuple(field.crop(box) for field, box in zip(image_set.items, boxes, strict=True))
     return Split(replace(image_set, items=train), replace(image_set, items=held))

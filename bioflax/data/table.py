@@ -14,6 +14,7 @@ from bioflax.errors import InputError
 from bioflax.typing import Array
 
 MODES = ("single", "pairs", "target")
+_FARTHEST = 500  # captures between the two of a pair
 
 
 @jax.tree_util.register_dataclass
@@ -186,15 +187,15 @@ def _pairs(fields: Sequence[Field], mode: str) -> tuple[np.ndarray, np.ndarray]:
     """Rows (field, input, target) sorted by field, and how many each field has."""
     rows, count, base = [], [], 0
     for number, field in enumerate(fields):
-        captures = range(base, base + len(field.repeats))
-        if mode == "pairs":
-            mine = [(number, a, b) for a in captures for b in captures if a != b]
-        else:
-            mine = [(number, a, a) for a in captures]
-        rows += mine
-        count.append(len(mine))
-        base += len(field.repeats)
-    return np.array(rows, np.int32), np.array(count, np.int32)
+        captures = len(field.repeats)
+        # Partners at every distance, counted round the end: all ordered pairs, and in a long movie enough of them.
+        distances = np.arange(1, min(captures, _FARTHEST + 1)) if mode == "pairs" else np.zeros(1, int)
+        first = np.repeat(np.arange(captures), len(distances))
+        second = (first + np.tile(distances, captures)) % captures
+        rows.append(np.stack([np.full_like(first, number), base + first, base + second], 1))
+        count.append(len(first))
+        base += captures
+    return np.concatenate(rows).astype(np.int32), np.array(count, np.int32)
 
 
 def _bright_origins(

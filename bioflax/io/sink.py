@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 from collections.abc import Sequence
@@ -70,6 +71,7 @@ class ImageSink:
         size = prod(self.shape) * self.dtype.itemsize
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_orphans(self.path)
             free = shutil.disk_usage(self.path.parent).free
             if free < size:
                 raise InputError(_no_room(self.path, size, free))
@@ -238,6 +240,25 @@ def _reserve(descriptor: int, size: int) -> None:
         except OSError as cause:
             if cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
+
+
+def _remove_orphans(path: Path) -> None:
+    """Removes what killed processes left of this file: temporary files whose process is no more."""
+    for orphan in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        process = orphan.name.split(".")[-2]
+        if process.isdigit() and not _is_alive(int(process)):
+            with suppress(OSError):
+                orphan.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to someone else, or the system cannot tell
+        return True
+    return True
 
 
 def _write_all(file: object, block: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,18 @@ def output_folder(output: str | Path) -> Path:
     if output.suffix.lower() in OTHERS:
         raise InputError(f"output: results are OME-TIFF. Expected a folder or a name ending in .tif, found {output}.")
     return output.parent if output.suffix.lower() in TIFF else output
+
+
+def result_name(output: str | Path) -> str:
+    """`result.json`; beside a single output file it is `<stem>.result.json` where another command's is there already."""
+    output, taken = Path(output), output_folder(output) / "result.json"
+    if output.suffix.lower() not in TIFF or not taken.exists():
+        return "result.json"
+    try:
+        mine = json.loads(taken.read_text())["command"] == "predict"
+    except (ValueError, KeyError, TypeError):
+        mine = False
+    return "result.json" if mine else f"{image_stem(output)}.result.json"
 
 
 def predict_files(

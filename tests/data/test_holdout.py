@@ -66,3 +66,9 @@ def test_nothing_held_out_and_wrong_options():
             split(image_set, fraction)
     with pytest.raises(InputError, match="validation kind: expected auto, region or images"):
         split(image_set, 0.1, "corner")
+
+
+def test_frames_of_one_file_hold_out_the_same_corner():
+    movie = from_arrays([np.random.default_rng(0).normal(size=(3, 64, 64)).astype(np.float32)], "TYX")
+    parts = split(movie, 0.1, patch=(16, 16))
+    assert len(parts.train) == 3 and len({field.held_out for field in parts.train.items}) == 1

@@ -125,3 +125,10 @@ def test_what_does_not_fit_is_told():
     full = replace(image_set.items[0], held_out=((0, 12), (3, 10)))
     with pytest.raises(InputError, match=r"no patch .* fits beside the held-out box"):
         build_table(replace(image_set, items=(full,)), (4, 4), "single")
+
+
+def test_pairs_of_a_long_movie_stay_few():
+    movie = from_arrays([np.random.default_rng(0).normal(size=(1200, 8, 8)).astype(np.float32)], "TYX", repeat_axis="T")
+    table = build_table(movie, (4, 4), "pairs")
+    assert len(table.pairs) == 1200 * 500
+    assert (table.pairs[:, 1] != table.pairs[:, 2]).all() and table.pairs.max() == 1199

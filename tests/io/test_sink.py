@@ -151,3 +151,13 @@ def test_memory_is_that_of_a_window(tmp_path):
         np.testing.assert_array_equal(image.read_window((slice(y, y + 500), slice(500, 1000))), block)
         peak = max(peak, process.memory_info().rss)
     assert peak - before < 20e6
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    orphan = tmp_path / ".a.tif.999999999.part"
+    mine = tmp_path / f".a.tif.{os.getpid()}.part"
+    other = tmp_path / ".b.tif.999999999.part"
+    for path in (orphan, mine, other):
+        path.write_bytes(b"half")
+    save_image(tmp_path / "a.tif", np.zeros((8, 8), np.uint8), "YX")
+    assert not orphan.exists() and other.exists()
