@@ -20,8 +20,20 @@ An override is name=value, such as:
 
 `bioflax COMMAND --help` shows what a command takes, `bioflax COMMAND --cfg job` the whole configuration.
 Several values sweep: `bioflax train -m seed=1,2,3`. A traceback is shown with debug=true.
-Tab completion in bash: eval "$(bioflax train -sc install=bash)"
+Tab completion in bash: eval "$(bioflax --completion)"
 """
+
+# Hydra completes the overrides of a command; it takes the first word of COMP_LINE for the program.
+COMPLETION = """_bioflax() {{
+  COMP_WORDBREAKS=${{COMP_WORDBREAKS//=}}
+  if [ "$COMP_CWORD" -eq 1 ]; then
+    COMPREPLY=($(compgen -W "{commands}" -- "${{COMP_WORDS[1]}}"))
+  else
+    local rest="${{COMP_LINE#* }}"
+    COMPREPLY=($(COMP_LINE="$rest" COMP_POINT="${{#rest}}" "${{COMP_WORDS[0]}}" "${{COMP_WORDS[1]}}" -sc query=bash 2>/dev/null))
+  fi
+}}
+complete -o nospace -o default -F _bioflax bioflax"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())))
+        return 0
+    if arguments[0] == "--completion":
+        print(COMPLETION.format(commands=" ".join(COMMANDS)))
         return 0
     if arguments[0] == "--version":
         from importlib.metadata import version

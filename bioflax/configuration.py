@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -22,6 +23,10 @@ COMMANDS = {
     "report": "render the page of a run, an evaluation or a preflight again from its files",
     "models": "list the models of a folder; `models show=NAME` prints a card",
 }
+
+
+# What the jobs of this command raised: a sweep goes on after a failed job, and Hydra adds no line of its own.
+FAILURES: list[Exception] = []
 
 
 def build(config: Any, name: str = "", **arguments: Any) -> Any:
@@ -83,12 +88,10 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any], nam
 
 def _plain_types(hint: Any) -> list[type] | None:
     """The types that a plain value may have, or None where the annotation says more than that."""
-    parts = (
-        typing.get_args(hint)
-        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-        else (hint,)
-    )
-    if any(part not in (int, float, bool, str, type(None)) for part in parts):
+    union = isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+    # A scalar is no list, so only the other alternatives of `int | Sequence[int]` count.
+    parts = [part for part in (typing.get_args(hint) if union else (hint,)) if typing.get_origin(part) is not Sequence]
+    if not parts or any(part not in (int, float, bool, str, type(None)) for part in parts):
         return None
     return [*parts, int] if float in parts and int not in parts else list(parts)
 
@@ -140,6 +143,7 @@ def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None =
     Returns:
         0 when it worked, 1 for a failure of the program, 2 for bad input, 128 + n when signal n ended it.
     """
+    FAILURES.clear()
     debug = any(part.replace(" ", "").lower() == "debug=true" for part in overrides)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints and exits itself
     sys.argv = [f"bioflax {command}", *overrides]
@@ -147,6 +151,8 @@ def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None =
         if main is None:
             main = importlib.import_module(f"bioflax.experiments.{command}").main
         main()
+        if FAILURES:
+            raise FAILURES[0]
         return 0
     except KeyboardInterrupt:
         print("bioflax: interrupted", file=sys.stderr)
@@ -171,10 +177,11 @@ def explain(failure: BaseException) -> tuple[int, str]:
         return 2, text
     if isinstance(failure, (HydraException, OmegaConfBaseException)):
         return 2, _explain_hydra(failure, text)
-    if isinstance(failure, OSError):
+    if isinstance(failure, OSError) and failure.errno != errno.ENOSPC:
         where = f" ({failure.filename})" if failure.filename else ""
-        reason = failure.strerror or text
-        return 2, f"{reason}{where}. Free space or choose another folder, then start the same command again."
+        return 2, f"{failure.strerror or text}{where}. Choose another file or folder."
+    if isinstance(failure, OSError) or "No space left" in text:
+        return 2, "No space left on the disk. Free some or choose another folder, then start the same command again."
     if isinstance(failure, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         return 1, "out of memory. Take a smaller train.batch, data.patch or tile."
     advice = "" if type(failure).__name__ == "TrainingError" else " (debug=true shows where)"

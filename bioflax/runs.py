@@ -18,7 +18,7 @@ from bioflax.errors import InputError
 SCHEMA = 1
 PACKAGES = ("bioflax", "jax", "flax", "optax", "orbax-checkpoint", "numpy", "tifffile")
 # Settings that may change between a run and its continuation: they do not change what is computed.
-FREE = ("debug", "run_dir", "hydra")
+FREE = ("debug", "run_dir", "hydra", "licence")
 
 
 class Run:
@@ -98,7 +98,7 @@ class Run:
         self._write()
 
     def __exit__(self, kind: Any, failure: BaseException | None, trace: Any) -> None:
-        if failure is not None:
+        if failure is not None and not isinstance(failure, SystemExit):  # an exit has said why already
             try:
                 self.fail(" ".join(str(failure).split()) or type(failure).__name__)
             except OSError:  # a full disk: the `failed: did not finish` of the beginning stands
@@ -118,6 +118,18 @@ class Run:
 
     def _write(self) -> None:
         write_text(self.folder / self._result_name, json.dumps(plain(self.result), indent=1) + "\n")
+
+
+def is_finished(folder: str | Path, command: str, config: Mapping[str, Any]) -> bool:
+    """True where this command has finished in this folder with these settings, and its model is there."""
+    folder = Path(folder)
+    try:
+        result = json.loads((folder / "result.json").read_text())
+        _check_same(folder / "config.yaml", {name: value for name, value in config.items() if name not in FREE})
+    except (OSError, ValueError):  # InputError too: other settings
+        return False
+    done = result.get("command") == command and result.get("status") == "ok"
+    return done and (folder / "model" / "card.json").exists()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bioflax.configuration import run
+from bioflax.configuration import FAILURES, run
 from bioflax.errors import InputError
 
 
@@ -29,6 +30,33 @@ def settings(config: Any) -> tuple[dict[str, Any], list[str], Path]:
         kept = sorted(part for part in overrides if not part.startswith("run_dir="))
         folder = folder / hashlib.sha256("\n".join(kept).encode()).hexdigest()[:10]
     return plain, overrides, folder
+
+
+def collected(function: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Wraps a Hydra main: what a job raises is kept for the exit code, and the other jobs of a sweep go on."""
+
+    @functools.wraps(function)
+    def guarded(config: Any) -> None:
+        try:
+            function(config)
+        except Exception as failure:
+            FAILURES.append(failure)
+
+    return guarded
+
+
+def flag(name: str, value: Any) -> bool:
+    """true or false, and nothing that Python would take for one of them."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name}: expected true or false, found {value!r}.")
+    return value
+
+
+def names(name: str, value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        raise InputError(f"{name}: expected a list such as [gaussian,median], found {value!r}.")
+    return tuple(value)
 
 
 def prepare_compute() -> None:

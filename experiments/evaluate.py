@@ -11,6 +11,7 @@ from bioflax.experiments import _command
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="evaluate")
+@_command.collected
 def main(config: Any) -> None:
     """One evaluation."""
     plain, overrides, folder = _command.settings(config)
@@ -21,24 +22,24 @@ def main(config: Any) -> None:
     from bioflax.runs import Run
 
     if str(plain["run_dir"]) == "auto":
-        named = Path(plain["model"])
+        named = Path(str(plain["model"]))
         default = named / "evaluation" if named.is_dir() else Path("runs") / f"evaluation_{named.stem}"
         folder = default / folder.name if folder.name != "auto" else default
     begun = time.monotonic()
-    model = hub.load(plain["model"])
+    model = hub.load(str(plain["model"]))
     with Run(folder, "evaluate", plain, overrides) as run:
         result = evaluate_files(
             model,
-            plain["input"],
-            plain["target"],
+            str(plain["input"]),
+            str(plain["target"]),
             run_dir=folder,
             axes=_command.optional(plain["axes"]),
             data_range=_command.optional(plain["data_range"]),
-            affine=plain["affine"],
-            augment=plain["augment"],
+            affine=_command.flag("affine", plain["affine"]),
+            augment=_command.flag("augment", plain["augment"]),
             tile=_command.tile_size(plain["tile"]),
-            baselines=tuple(plain["baselines"]),
-            bounds=tuple(plain["bounds"]),
+            baselines=_command.names("baselines", plain["baselines"]),
+            bounds=_command.names("bounds", plain["bounds"]),
             reference_frames=plain["reference_frames"],
         )
         seconds = {"evaluate": time.monotonic() - begun}

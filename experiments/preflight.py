@@ -9,6 +9,7 @@ from bioflax.experiments import _command
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="preflight")
+@_command.collected
 def main(config: Any) -> None:
     """One inspection."""
     plain, overrides, folder = _command.settings(config)
@@ -17,7 +18,8 @@ def main(config: Any) -> None:
     from bioflax.runs import Run
 
     repeats = plain["repeats"]
-    report = preflight.inspect(plain["input"], axes=_command.optional(plain["axes"]), repeats=repeats)
+    axes = _command.optional(plain["axes"])
+    report = preflight.inspect(plain["input"], axes=axes, repeats=repeats, target=plain["target"])
     with Run(folder, "preflight", plain, overrides) as run:
         preflight.write(report, folder)
         run.finish(metrics={"warnings": len(report["warnings"])})

@@ -9,6 +9,7 @@ from bioflax.experiments import _command
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="report")
+@_command.collected
 def main(config: Any) -> None:
     """One page."""
     plain, _, _ = _command.settings(config)

@@ -13,20 +13,26 @@ from bioflax.errors import InputError
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="train")
+@_command.collected
 def main(config: Any) -> None:
     """One training run."""
     plain, overrides, folder = _command.settings(config)
     _command.prepare_compute()
     from flax import nnx
 
-    from bioflax.hub.publish import publish
-    from bioflax.runs import Run
+    from bioflax.hub.publish import check_settings, publish
+    from bioflax.runs import Run, is_finished
     from bioflax.train import fit
 
     check_arguments(fit, {**plain["train"], "seed": plain["seed"]}, "train")
+    check_settings(plain)
     hardware, task, data = (build(plain[name], name) for name in ("hardware", "task", "data"))
     model = build(plain["model"], rngs=nnx.Rngs(plain["seed"]))
     optimizer = build(plain["optim"], "optim")
+    hardware.check_batch(plain["train"]["batch"])
+    if is_finished(folder, "train", plain):
+        print(f"{folder} is finished with these settings. Delete it to train again.")
+        return
     with Run(folder, "train", plain, overrides, keep_config=True) as run:
         run.result.update(
             task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name()
@@ -56,7 +62,8 @@ def main(config: Any) -> None:
         )
         if fitted.interrupted:
             run.fail(
-                f"interrupted by {fitted.interrupted} at step {fitted.step}; start the same command again to go on"
+                f"interrupted by {fitted.interrupted} at step {fitted.step}; start the same command again to go on",
+                steps=fitted.step,
             )
             print(f"Saved at step {fitted.step}. Start the same command again to go on.")
             raise SystemExit(128 + signal.Signals[fitted.interrupted])

@@ -23,8 +23,10 @@ class Spectra:
     correlation: dict[str, list[np.ndarray]] = field(default_factory=dict)
 
     def add(self, method: str, image: np.ndarray, target: np.ndarray) -> None:
-        """Takes in one image (H, W) or the middle plane of (Z, H, W)."""
+        """Takes in one image (H, W) or the middle plane of (Z, H, W); a constant target has no spectrum and is left out."""
         image, target = middle(image), middle(target)
+        if not np.ptp(target) > 0:
+            return
         frequency, power = radial_power(image, window="hann")
         self.power.setdefault(method, []).append(np.interp(FREQUENCIES, frequency, power))
         curve = frc(image, target)
@@ -49,10 +51,12 @@ def crops(items: Sequence[EvaluationItem], rows: Sequence[dict[str, Any]], metho
     """
     psnr = {(row["item"], row["method"]): row["psnr_db"] for row in rows}
     gain = {item.name: psnr[item.name, "model"] - psnr[item.name, "input"] for item in items}
-    order = sorted(range(len(items)), key=lambda i: gain[items[i].name])
+    # A constant target gives no gain: it is shown only where there is nothing else.
+    judged = [i for i, item in enumerate(items) if not np.isnan(gain[item.name])] or range(len(items))
+    order = sorted(judged, key=lambda i: gain[items[i].name])
     chosen = list(dict.fromkeys([order[0], order[len(order) // 2], order[-1]]))
     best = {
-        kind: max(names, key=lambda name: np.mean([psnr[item.name, name] for item in items]), default="")
+        kind: max(names, key=lambda name: np.mean([psnr[items[i].name, name] for i in judged]), default="")
         for kind, names in (("baseline", methods.baselines), ("bound", methods.bounds))
     }
     arrays: dict[str, np.ndarray] = {

@@ -38,7 +38,10 @@ class Scoring:
         return f"PSNR and SSIM range: {peak}; images {clipped}{matched}. Means are over images (mean of dB)."
 
     def score(self, image: np.ndarray, target: np.ndarray, scale: np.ndarray | None, family: str) -> dict[str, float]:
-        """All metrics of one image; `coverage_95` and `ence` where there is a scale in the target's unit."""
+        """All metrics of one image; `coverage_95` and `ence` where there is a scale in the target's unit.
+
+        Metrics that need a range are NaN for a constant target.
+        """
         image, target = np.asarray(image, np.float64), np.asarray(target, np.float64)
         raw = image
         if self.affine:
@@ -49,13 +52,19 @@ class Scoring:
         if peak is None:
             low, high = np.percentile(target, (0.1, 99.9)) if self.affine else (target.min(), target.max())
             peak = float(high - low)
-        found = {
-            "psnr_db": metrics.psnr(image, target, peak),
-            "si_psnr_db": metrics.si_psnr(image, target),
-            "ssim": thin(lambda a, b: metrics.ssim(a, b, peak), image, target),
-            "nrmse": metrics.nrmse(image, target),
-            "frc_resolution_px": thin(metrics.frc_resolution_px, image, target),
-        }
+        if np.ptp(target) > 0:
+            found = {
+                "psnr_db": metrics.psnr(image, target, peak),
+                "si_psnr_db": metrics.si_psnr(image, target),
+                "ssim": thin(lambda a, b: metrics.ssim(a, b, peak), image, target),
+                "nrmse": metrics.nrmse(image, target),
+                "frc_resolution_px": thin(metrics.frc_resolution_px, image, target),
+            }
+        else:
+            # A constant target has no range, structure or detail; on a given range its error still counts.
+            found = dict.fromkeys(METRICS[:5], np.nan)
+            if peak > 0 and not self.affine:
+                found["psnr_db"] = metrics.psnr(image, target, peak)
         if scale is not None and not self.affine:
             found["coverage_95"] = metrics.coverage(target, raw, scale, 0.95, family)
             found["ence"] = metrics.ence(target, raw, scale, family)
@@ -65,7 +74,7 @@ class Scoring:
 def thin(metric: Callable[[np.ndarray, np.ndarray], float], image: np.ndarray, target: np.ndarray) -> float:
     """A metric with a window or a spectrum: of the volume, or the mean over planes of a stack too thin for it."""
     if image.ndim == 3 and image.shape[0] < SMALLEST:
-        return float(np.mean([metric(*planes) for planes in zip(image, target)]))
+        return float(np.mean([metric(*planes) for planes in zip(image, target) if np.ptp(planes[1]) > 0] or [np.nan]))
     return float(metric(image, target))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from bioflax import metrics
 from bioflax.baselines import calibrate
 from bioflax.data.assemble import Prepared
+from bioflax.errors import InputError
 from bioflax.hub.card import ModelCard
 from bioflax.hub.store import LoadedModel, load, save_model
 from bioflax.models import describe
@@ -72,9 +73,25 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
         parameters=fitted.parameters,
         **judged,
     )
-    page = render_train(run.folder)
-    _print(judged, prepared.reference, folder, page)
+    _print(judged, prepared.reference, folder)
+    try:
+        print(f"report: {render_train(run.folder)}")
+    except InputError as missing:  # a plain install draws nothing; the run is good without
+        print(f"no report: {missing}")
     return folder
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Checks what the card will need before anything is trained.
+
+    Raises:
+        InputError: an empty name or licence, or a negative seed.
+    """
+    for field in ("name", "licence"):
+        if not isinstance(settings[field], str) or not settings[field].strip():
+            raise InputError(f"{field}: expected a text for the model's card, found {settings[field]!r}.")
+    if not isinstance(settings["seed"], int) or settings["seed"] < 0:
+        raise InputError(f"seed: expected a whole number of 0 or more, found {settings['seed']!r}.")
 
 
 def judge_held_out(model: LoadedModel, prepared: Prepared, preview: Path) -> dict[str, Any]:
@@ -99,8 +116,10 @@ def judge_held_out(model: LoadedModel, prepared: Prepared, preview: Path) -> dic
         target = np.concatenate([np.asarray(batch["target"]) for batch in prepared.validation])[chosen]
         arrays["target"] = np.asarray(prepared.normalization.invert(target))
     pictures = {name: _planes(value) for name, value in arrays.items()}
-    with preview.open("wb") as stream:
+    aside = preview.with_suffix(".part")
+    with aside.open("wb") as stream:
         np.savez_compressed(stream, names=np.array([f"held out {n}" for n in range(len(chosen))]), **pictures)
+    aside.replace(preview)
     if prepared.reference == "none":
         return empty
     spread = float(np.ptp(pictures["target"]))
@@ -115,7 +134,7 @@ def judge_held_out(model: LoadedModel, prepared: Prepared, preview: Path) -> dic
 
     return {
         "metrics": score(pictures["output"]),
-        "baselines": {"input": score(pictures["input"]), **{n: score(_filter(n, pictures["input"])) for n in FILTERS}},
+        "baselines": {"input": score(pictures["input"]), **{n: score(v) for n, v in _filtered(pictures["input"]).items()}},
         "bounds": {"psnr_to_noisy_db": ceiling},
     }
 
@@ -133,7 +152,7 @@ def _against_truth(pictures: dict[str, np.ndarray], spread: float) -> dict[str, 
     noisy = pictures["input"]
     return {
         "metrics": score(pictures["output"]),
-        "baselines": {"input": score(noisy), **{name: score(_filter(name, noisy)) for name in FILTERS}},
+        "baselines": {"input": score(noisy), **{name: score(images) for name, images in _filtered(noisy).items()}},
         "bounds": score(np.stack([bounds.oracle_wiener(a, b) for a, b in zip(noisy, target)])),
     }
 
@@ -143,10 +162,14 @@ def _psnr(images: np.ndarray, target: np.ndarray, spread: float) -> float:
     return float(np.mean([metrics.psnr(a, b, spread) for a, b in zip(images, target)]))
 
 
-def _filter(name: str, images: np.ndarray) -> np.ndarray:
-    """A classical filter, tuned once on all patches side by side and without truth."""
-    tuned = calibrate(name, np.concatenate(list(images[:8]), axis=0))
-    return np.stack([tuned.apply(image) for image in images])
+def _filtered(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Classical filters, each tuned once on patches side by side and without truth; {} in an install without them."""
+    try:
+        tuned = {name: calibrate(name, np.concatenate(list(images[:8]), axis=0)) for name in FILTERS}
+    except InputError as missing:
+        print(f"no classical filters beside the model: {missing}")
+        return {}
+    return {name: np.stack([filter_.apply(image) for image in images]) for name, filter_ in tuned.items()}
 
 
 def _planes(images: np.ndarray) -> np.ndarray:
@@ -169,7 +192,7 @@ def _example(prepared: Prepared, model: Any) -> np.ndarray:
     return np.asarray(prepared.normalization.invert(drawn), np.float32)
 
 
-def _print(judged: dict[str, Any], reference: str, folder: Path, page: Path) -> None:
+def _print(judged: dict[str, Any], reference: str, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -181,4 +204,4 @@ def _print(judged: dict[str, Any], reference: str, folder: Path, page: Path) -> 
         for method, values in rows.items():
             table.add_row(method, *(f"{values[name]:.3f}" if name in values else "" for name in names))
         Console().print(table)
-    print(f"model: {folder}\nreport: {page}")
+    print(f"model: {folder}")

@@ -138,6 +138,11 @@ def save_model(
     return card
 
 
+def read_card(model: str | Path) -> ModelCard:
+    """The card of a model folder, a run folder, a packed .zip or a zoo name; the weights are not read."""
+    return ModelCard.from_json(read_files(find_model(model))["card.json"])
+
+
 def load(model: str | Path, *, verify: bool = False) -> LoadedModel:
     """Loads a model.
 

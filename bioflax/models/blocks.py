@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from bioflax.errors import InputError
-from bioflax.ops.conv import convolve
+from bioflax.ops.conv import convolve, convolve_joined
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -82,9 +82,11 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(INITIALIZERS[init](rngs.params(), shape, jnp.float32))
         self.bias = nnx.Param(jnp.zeros((channels_out,), jnp.float32)) if bias else None
 
-    def __call__(self, image: jax.Array) -> jax.Array:
+    def __call__(self, image: jax.Array, coarse: jax.Array | None = None) -> jax.Array:
+        """Convolves `image`; a map `coarse` of half its size is first upsampled by repeating pixels and put before it."""
         kernel = self.kernel[...]
-        output = convolve(image.astype(kernel.dtype), kernel)
+        image = image.astype(kernel.dtype)
+        output = convolve(image, kernel) if coarse is None else convolve_joined(coarse, image, kernel)
         return output if self.bias is None else output + self.bias[...]
 
 
@@ -158,8 +160,8 @@ class Stage(nnx.Module):
         self.conv = Conv(channels_in, channels_out, kernel, spatial_dims, bias=bias, init=init, rngs=rngs)
         self.norm = BatchNorm(channels_out, momentum=momentum, epsilon=epsilon) if norm == "batch" else None
 
-    def __call__(self, image: jax.Array) -> jax.Array:
-        image = self.conv(image)
+    def __call__(self, image: jax.Array, coarse: jax.Array | None = None) -> jax.Array:
+        image = self.conv(image, coarse)
         if self.norm is not None:
             image = self.norm(image)
         return ACTIVATIONS[self.activation](image)

@@ -121,10 +121,12 @@ class UNet(nnx.Module):
         image = _run(self.middle, image)
         features = [image]
         for n in reversed(range(self.depth)):
-            image = UPSAMPLINGS[self.upsampling](image)
-            if self._skips(n):
-                image = jnp.concatenate([image, skips[n]], axis=-1)
-            image = _run(self.decoder[f"level{n}"], image)
+            level = self.decoder[f"level{n}"]
+            if self._skips(n) and self.upsampling == "nearest":
+                image = _run(level, skips[n], coarse=image)  # the concatenation of the two is never formed on CPU
+            else:
+                image = UPSAMPLINGS[self.upsampling](image)
+                image = _run(level, jnp.concatenate([image, skips[n]], axis=-1) if self._skips(n) else image)
             features.append(image)
         return tuple(reversed(features))
 
@@ -187,7 +189,7 @@ class UNet(nnx.Module):
         return 1 + 2 * max(max(pixel - low, high - pixel) for pixel, low, high in spans)
 
 
-def _run(stages: nnx.Dict, image: jax.Array) -> jax.Array:
+def _run(stages: nnx.Dict, image: jax.Array, coarse: jax.Array | None = None) -> jax.Array:
     for i in range(len(stages)):
-        image = stages[f"conv{i}"](image)
+        image = stages[f"conv{i}"](image, coarse if i == 0 else None)
     return image

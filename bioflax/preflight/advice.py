@@ -7,8 +7,10 @@ from typing import Any
 
 CORRELATED_LAG = 0.25  # autocorrelation at any lag; confocal and two-photon detectors show 0.05 to 0.15
 CORRELATED_LEAK = 0.2  # share of the noise that neighbours give away: 1 dB of it would survive a blind spot
+SINGLE_LAG = 0.5  # what fine structure hardly reaches in a single image: only beyond it is the scheme changed
 REACH_LAG = 0.1  # a structured mask hides every lag above this
 DEPENDENT = 0.3  # correlation of the noise of neighbouring captures
+MOVING = 0.1  # share of the scene that changes between captures
 SATURATED = 0.01
 STRAIGHT = 0.6  # R^2 of the variance-mean line
 BAD_PIXELS = 1e-5  # share of certain hot or dead pixels worth a warning
@@ -33,7 +35,8 @@ def reach_px(correlation: dict[str, Sequence[float]], axes: str) -> int:
 def settle_scheme(group: Record, has_target: bool) -> None:
     """Adds `recommended_scheme`, `recommended_settings` and `reasons` to the record of a group, in place."""
     axes, reasons = group["correlated_axes"], []
-    usable_pairs = group["repeats_valid"] and (group["temporal_correlation"] or 0.0) <= DEPENDENT
+    independent = (group["temporal_correlation"] or 0.0) <= DEPENDENT
+    usable_pairs = group["repeats_valid"] and independent and (group["scene_change"] or 0.0) <= MOVING
     structured = structured_mask(group)
     if has_target:
         scheme, settings = "supervised", {}
@@ -43,16 +46,24 @@ def settle_scheme(group: Record, has_target: bool) -> None:
         reasons.append(f"{group['distinct']} distinct captures show one static scene")
         if axes:
             reasons.append("correlated noise does no harm here as long as it is independent from capture to capture")
-    elif axes:
+    elif axes and not doubtful(group):
         scheme, settings = "structured_noise2void", structured
         reasons.append(f"no usable repeats, and the noise is correlated along {' and '.join(axes)}")
     else:
         scheme, settings = "noise2void", {}
         reasons.append("no usable repeats and no target" if group["captures"] > 1 else "single captures and no target")
-        reasons.append("the noise of neighbouring pixels is independent, as a blind spot needs")
+        white = "the noise of neighbouring pixels is independent, as a blind spot needs"
+        doubt = f"what neighbouring pixels share along {' and '.join(axes)} may be fine structure; repeats would tell"
+        reasons.append(doubt if axes else white)
     if group["method"] is None:
         reasons.append("the image is too small or too flat to measure its noise, so this is a guess")
     group.update(recommended_scheme=scheme, recommended_settings=settings, reasons=reasons)
+
+
+def doubtful(group: Record) -> bool:
+    """True where the correlation was seen in a single image and is no stronger than fine structure makes it."""
+    lags = [abs(group["noise_correlation"][axis][0]) for axis in group["correlated_axes"]]
+    return group["method"] == "single image" and max(lags, default=0.0) < SINGLE_LAG
 
 
 def structured_mask(group: Record) -> Record:
@@ -71,10 +82,12 @@ def group_warnings(group: Record) -> list[str]:
     if group["correlated_axes"]:
         lags = ", ".join(f"{axis} {group['noise_correlation'][axis][0]:.2f}" for axis in group["correlated_axes"])
         mask = structured_mask(group)
+        estimated = group["method"] == "single image"
+        verb = "may be correlated, or the scene has fine structure" if estimated else "is correlated"
         found.append(
-            f"{name}: the noise of neighbouring pixels is correlated (lag 1: {lags}; neighbours give away "
-            f"{group['blind_spot_leak']:.0%} of it). Plain noise2void would keep it as if it were signal: use "
-            f"noise2noise, or noise2void with structure_axis={mask['structure_axis']} "
+            f"{name}: the noise of neighbouring pixels {verb} (lag 1: {lags}; neighbours give away "
+            f"{group['blind_spot_leak']:.0%} of it). Plain noise2void {'might' if estimated else 'would'} keep it as if "
+            f"it were signal: use noise2noise, or noise2void with structure_axis={mask['structure_axis']} "
             f"structure_span={mask['structure_span']}."
         )
     if (group["temporal_correlation"] or 0.0) > DEPENDENT:
@@ -82,15 +95,15 @@ def group_warnings(group: Record) -> list[str]:
             f"{name}: the noise of neighbouring captures is correlated ({group['temporal_correlation']:.2f}), as after "
             "frame averaging, or the scene drifts. Do not pair neighbours for noise2noise."
         )
-    if group["repeats_valid"] and (group["scene_change"] or 0.0) > 0.1:
+    if group["repeats_valid"] and (group["scene_change"] or 0.0) > MOVING:
         found.append(
             f"{name}: {group['scene_change']:.0%} of the scene changes between captures (motion, drift or bleaching); "
             "noise2noise would blur it."
         )
     if group["bad_pixels_certain"] and group["hot_pixels"] + group["dead_pixels"] > BAD_PIXELS * group["pixels"]:
         found.append(
-            f"{name}: {group['hot_pixels']} hot and {group['dead_pixels']} dead pixels stand alone in every capture; "
-            "repeats do not remove them. Correct them with a camera map or a median of neighbours."
+            f"{name}: {group['hot_pixels']} hot and {group['dead_pixels']} dead pixels stand alone in every capture "
+            "of several scenes; repeats do not remove them. Correct them with a camera map or a median of neighbours."
         )
     return found
 
@@ -125,7 +138,7 @@ def remarks(report: Record) -> list[str]:
             f"{report['floor_fraction']:.1%} of all pixels are at the lowest value {report['floor_level']:g}: where "
             "noise is cut off below, averages and networks settle above the true dark level."
         )
-    if report["grey_levels"] < 64:
+    if 0 < report["grey_levels"] < 64:
         found.append(f"Only {report['grey_levels']} grey levels are used: the noise is coarsely quantised.")
     if report["pixel_nm"] is None:
         found.append("The files state no pixel size.")

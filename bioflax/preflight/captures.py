@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,9 +38,13 @@ class Frame:
         lengths = dict(zip(self.file.axes, self.file.shape))
         return tuple(lengths.get(axis, 1) for axis in SPATIAL)
 
-    @property
-    def index(self) -> tuple[slice | int, ...]:
-        return tuple(self.fixed.get(axis, slice(0, n)) for axis, n in zip(self.file.axes, self.file.shape))
+    def index(self, window: Sequence[slice]) -> tuple[slice | int, ...]:
+        """Where a window (Z, Y, X) of this frame is in its file."""
+        cut = dict(zip(SPATIAL, window))
+        return tuple(
+            self.fixed[axis] if axis in self.fixed else slice(*cut[axis].indices(n))
+            for axis, n in zip(self.file.axes, self.file.shape)
+        )
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,18 @@ class Reader:
     path: Path | None = None
     pixels: np.ndarray | None = None
 
-    def __call__(self, frame: Frame) -> np.ndarray:
-        """Pixels of one frame, (Z, Y, X), dtype of the file."""
-        file = frame.file
+    def __call__(self, frame: Frame, window: Sequence[slice] = (slice(None),) * 3) -> np.ndarray:
+        """Pixels of one frame or of a window (Z, Y, X) of it, dtype of the file."""
+        file, index = frame.file, frame.index(window)
         if file.lazy or not frame.fixed:
-            cut = file.read_window(frame.index)
+            cut = file.read_window(index)
         else:
             if self.pixels is None or self.path != file.path:
                 self.path, self.pixels = file.path, file.read()
-            cut = self.pixels[frame.index]
+            cut = self.pixels[index]
         present = [axis for axis in file.axes if axis in SPATIAL]
         cut = cut.transpose([present.index(axis) for axis in SPATIAL if axis in present])
-        return cut.reshape(frame.shape)
+        return np.expand_dims(cut, [at for at, axis in enumerate(SPATIAL) if axis not in present])
 
 
 def open_input(source: str | os.PathLike | np.ndarray, axes: str | None) -> tuple[ImageFile, ...]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -85,11 +86,11 @@ def pile(image: np.ndarray, end: float, *, top: bool) -> tuple[int, bool]:
 
 @dataclass(frozen=True)
 class BadPixels:
-    """Positions (z, y, x) of pixels that stand alone in every capture. `certain` is False with a single capture."""
+    """Positions (z, y, x) of pixels that stand alone in every capture; `certain` once other scenes show them too."""
 
     hot: np.ndarray
     dead: np.ndarray
-    certain: bool
+    certain: bool = False
 
 
 def find_bad_pixels(captures: np.ndarray, noise: Noise) -> BadPixels:
@@ -98,7 +99,7 @@ def find_bad_pixels(captures: np.ndarray, noise: Noise) -> BadPixels:
     A point source spreads over its neighbours, so a hot pixel must also exceed the brightest of them fourfold.
 
     Args:
-        captures: (R, Z, Y, X) float, ADU; with R = 1 the result is a list of candidates.
+        captures: (R, Z, Y, X) float, ADU; all of one scene, so that a point of the scene is a candidate, too.
         noise: gives the expected spread at each level.
     """
     repeats = len(captures)
@@ -118,7 +119,45 @@ def find_bad_pixels(captures: np.ndarray, noise: Noise) -> BadPixels:
         at = tuple(spots.T)
         each = sign * (captures[(slice(None), *at)] - level[at]) > single * spread[at]
         found.append(spots[each.all(0)])
-    return BadPixels(found[0], found[1], certain=repeats > 1)
+    return BadPixels(*found)
+
+
+def settle(records: Sequence[dict[str, Any]], suspects: Sequence[BadPixels | None]) -> None:
+    """Adds the numbers of bad pixels to the records of scenes, in place: certain where scenes of one shape agree."""
+    nothing = BadPixels(np.empty((0, 3), int), np.empty((0, 3), int))
+    scenes = [nothing if suspect is None else suspect for suspect in suspects]
+    for shape in {tuple(record["shape"]) for record in records}:
+        own = [at for at, record in enumerate(records) if tuple(record["shape"]) == shape]
+        # Channels and times of one file show one field: they are no second witness.
+        fields = [records[at]["name"].partition("[")[0] for at in own]
+        for at, bad in zip(own, confirm([scenes[at] for at in own], fields)):
+            counts = {"hot_pixels": len(bad.hot), "dead_pixels": len(bad.dead)}
+            records[at].update(counts, bad_pixels_certain=bad.certain)
+
+
+def confirm(scenes: Sequence[BadPixels], fields: Sequence[str]) -> list[BadPixels]:
+    """Keeps the positions that stand alone in at least half of the fields, and in two; one field alone confirms none.
+
+    Repeats of one field cannot tell a point of the scene from a pixel of the camera; another field can.
+
+    Args:
+        scenes: what was found in each of several scenes of one shape.
+        fields: which field of view each of them shows.
+    """
+    names = sorted(set(fields))
+    if len(names) < 2:
+        return list(scenes)
+    kept = []
+    for kind in ("hot", "dead"):
+        found = [[getattr(s, kind) for s, field in zip(scenes, fields) if field == name] for name in names]
+        kept.append(common([common(one, 1) for one in found], max(2, len(names) / 2)))
+    return [BadPixels(common([s.hot, kept[0]], 2), common([s.dead, kept[1]], 2), certain=True) for s in scenes]
+
+
+def common(positions: Sequence[np.ndarray], least: float) -> np.ndarray:
+    """Positions (n, 3) that occur in at least so many of the lists."""
+    found, counts = np.unique(np.concatenate(positions), axis=0, return_counts=True)
+    return found[counts >= least]
 
 
 def neighbours(image: np.ndarray) -> np.ndarray:

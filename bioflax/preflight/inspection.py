@@ -62,12 +62,14 @@ def inspect(
     left_out = repeated | set(statistics.blank)
     scenes = split_scenes(spread(groups, max_groups), left_out, reader)
     limits = statistics.floor()[0], statistics.saturation(files[0].dtype)[0]
-    records, arrays = [], {}
+    records, arrays, suspects = [], {}, []
     for group in spread([g for g in scenes if any(f.name not in left_out for f in g.frames)], max_groups):
-        record, pictures = measure(group, left_out, limits, reader)
+        record, pictures, bad = measure(group, left_out, limits, reader)
         advice.settle_scheme(record, has_target)
         arrays.update({f"{name}_{len(records)}": value for name, value in pictures.items()})
         records.append(record)
+        suspects.append(bad)
+    defects.settle(records, suspects)
     report = summarise(files, groups, statistics, records)
     report["input"] = "array" if isinstance(input, np.ndarray) else str(input)
     scheme, settings, reasons = advice.overall(records)
@@ -110,7 +112,7 @@ def survey(groups: Sequence[Group], reader: Reader) -> tuple[defects.FrameStatis
     statistics, read, skipped = defects.FrameStatistics(), 0, 0
     for frame in (frame for group in groups for frame in group.frames):
         size = int(np.prod(frame.shape)) * frame.file.dtype.itemsize
-        if read and read + size > READ_LIMIT_BYTES:
+        if read + size > READ_LIMIT_BYTES:
             skipped += 1
             continue
         read += size
@@ -137,14 +139,14 @@ def load(group: Group, left_out: set[str], reader: Reader) -> np.ndarray:
             slice(max(0, (n - most) // 2), max(0, (n - most) // 2) + most)
             for n, most in zip(frame.shape, (PLANES, WINDOW, WINDOW))
         )
-        captures.append(reader(frame)[middle].astype(np.float32))
+        captures.append(reader(frame, middle).astype(np.float32))
     return np.stack(captures) if captures else np.empty((0, 1, 1, 1), np.float32)
 
 
 def measure(
     group: Group, left_out: set[str], limits: tuple[float | None, float | None], reader: Reader
-) -> tuple[Record, dict[str, np.ndarray]]:
-    """Noise, stability and bad pixels of one scene; returns its record and the arrays of its pictures."""
+) -> tuple[Record, dict[str, np.ndarray], defects.BadPixels | None]:
+    """Noise, stability and bad pixels of one scene; returns its record, the arrays of its pictures and suspects."""
     captures = load(group, left_out, reader)
     clipped = (-np.inf if limits[0] is None else limits[0], np.inf if limits[1] is None else limits[1])
     paired = len(captures) > 1
@@ -160,16 +162,12 @@ def measure(
         "brightness_range": stability.brightness_range(captures),
         "frc_resolution_px": stability.shared_resolution_px(captures) if paired else None,
         "pixels": int(captures[0].size),
+        "shape": list(captures.shape[1:]),
         "method": None if found is None else found.method,
     }
     record |= noise_record(captures, found)
     bad = None if found is None or min(captures.shape[-2:]) < 3 else defects.find_bad_pixels(captures, found)
-    record |= {
-        "hot_pixels": 0 if bad is None else len(bad.hot),
-        "dead_pixels": 0 if bad is None else len(bad.dead),
-        "bad_pixels_certain": bad is not None and bad.certain,
-    }
-    return record, pictures_of(captures, found)
+    return record, pictures_of(captures, found), bad
 
 
 def noise_record(captures: np.ndarray, found: noise.Noise | None) -> Record:

@@ -13,7 +13,9 @@ import numpy as np
 LAGS = 8
 BLOCK = 16  # pixels: large enough for an autocorrelation, small enough that many blocks hold no structure
 COARSE = 4  # pixels: scene shows at this scale, uncorrelated noise hardly does
+CELL = 8  # pixels: means in which the noise of few photons no longer hides the level
 STRATA = 16  # levels of brightness, so that bright and dark areas both have a say
+CHUNK = 1024  # blocks transformed at once: all of a movie's would take gigabytes
 SMOOTH_SHARE = 0.2  # the smoothest blocks of each level are taken as free of structure
 
 
@@ -84,9 +86,10 @@ def from_repeats(captures: np.ndarray, *, clipped: tuple[float, float] = (-np.in
     if captures.shape[1] > 1:
         correlation = {"Z": plane_correlation(residual), **correlation}
     usable = np.all((captures > clipped[0]) & (captures < clipped[1]), 0)
-    means, variances, counts = bin_by_mean(
-        tiles(mean, block).ravel(), variance.mean(0).ravel(), tiles(usable, block).ravel(), bins=2 * STRATA
-    )
+    # Pixels sorted by their own noisy mean would land in bins too dark or too bright and flatten the line.
+    cells = (tiles(tiles(a, block), CELL) for a in (mean, variance.mean(0), usable))
+    mean, variance, usable = (cell.mean((-1, -2)).ravel() for cell in cells)
+    means, variances, counts = bin_by_mean(mean, variance, usable == 1, bins=2 * STRATA)
     gain, intercept = fit_line(means, variances, counts)
     smooth = tiles(captures[0], block)
     skewness, kurtosis = shape_of(smooth[select_smooth(smooth)])
@@ -203,8 +206,11 @@ def select_smooth(blocks: np.ndarray) -> np.ndarray:
 def autocorrelation(residual: np.ndarray, lags: int) -> np.ndarray:
     """Autocorrelation over (Y, X) lags of blocks (..., b, b), pooled; (2 LAGS + 1, 2 LAGS + 1), zero beyond `lags`."""
     size = residual.shape[-1]
-    spectrum = np.abs(np.fft.rfft2(residual.reshape(-1, size, size), s=(2 * size, 2 * size))) ** 2
-    sums = np.roll(np.fft.irfft2(spectrum.sum(0), s=(2 * size, 2 * size)), (LAGS, LAGS), (0, 1))
+    blocks, padded = residual.reshape(-1, size, size), (2 * size, 2 * size)
+    spectrum = np.zeros((2 * size, size + 1))
+    for start in range(0, len(blocks), CHUNK):
+        spectrum += (np.abs(np.fft.rfft2(blocks[start : start + CHUNK], s=padded)) ** 2).sum(0)
+    sums = np.roll(np.fft.irfft2(spectrum, s=padded), (LAGS, LAGS), (0, 1))
     reach = size - np.abs(np.arange(-lags, lags + 1))
     inner = slice(LAGS - lags, LAGS + lags + 1)
     pairs = np.outer(reach, reach)

@@ -42,11 +42,12 @@ def render_evaluation(run_dir: str | os.PathLike) -> Path:
         )
     arrays, result = read_arrays(folder / "crops.npz"), read_json(folder / "result.json")
     items = len({row["item"] for row in rows})
+    flat = sum(row["method"] == "input" and np.isnan(row["si_psnr_db"] or 0.0) for row in rows)
     page = Page(
         title=f"Evaluation: {Path(str(result.get('model') or folder)).name}",
         subtitle=f"{items} images. {summary['protocol']}",
         facts=headline(summary, result, items),
-        sections=[table_of(summary), *pictures(arrays), *detail(arrays), per_image(rows)],
+        sections=[table_of(summary, flat), *pictures(arrays), *detail(arrays), per_image(rows)],
     )
     return write_page(page, folder)
 
@@ -72,8 +73,9 @@ def headline(summary: dict[str, Any], result: dict[str, Any], items: int) -> dic
     return facts
 
 
-def table_of(summary: dict[str, Any]) -> Section:
-    """Input, baselines, model, bounds: means, intervals, paired gains."""
+def table_of(summary: dict[str, Any], flat: int) -> Section:
+    """Input, baselines, model, bounds: means, intervals, paired gains; `flat` images have a constant target."""
+    left_out = f" Left out of the means, as their target is constant: {flat}." if flat else ""
     methods, versus = summary["methods"], summary["gain_db"]
     shown = [name for name in COLUMNS if any(name in entry["metrics"] for entry in methods.values())]
     rows, strong, breaks, kind = [], [], [], "input"
@@ -106,7 +108,7 @@ def table_of(summary: dict[str, Any]) -> Section:
         notices=[("warning", f"Made worse than the input: {', '.join(summary['harmed'][:20])}")]
         if summary["harmed"]
         else (),
-        tables=[Table(headings, rows, summary["protocol"], strong, breaks)],
+        tables=[Table(headings, rows, summary["protocol"] + left_out, strong, breaks)],
         figures=[Figure("psnr", curves.bars(drawn, "PSNR (dB)"), "Mean and 95 % interval. Open marks: bounds.")],
     )
 
@@ -135,7 +137,7 @@ def pictures(arrays: dict[str, np.ndarray]) -> list[Section]:
 
 def detail(arrays: dict[str, np.ndarray]) -> list[Section]:
     """Power spectra and ring correlation of the methods shown in the pictures."""
-    if "frequency" not in arrays:
+    if "power_target" not in arrays:
         return []
     names = [*map(str, arrays["methods"]), "target"]
     lines = {

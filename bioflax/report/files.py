@@ -12,6 +12,8 @@ import numpy as np
 
 from bioflax.errors import InputError
 
+TEXT = ("item", "group", "method", "kind")  # columns of names: an image called 001 is not the number 1
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file, {} where there is no such file.
@@ -50,16 +52,16 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file: numbers as float, empty cells as None; [] where there is no such file."""
+    """The rows of a CSV file: numbers as float, names as text, empty cells as None; [] where there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as stream:
-        return [{name: cell(value) for name, value in row.items()} for row in csv.DictReader(stream)]
+        return [{name: cell(name, value) for name, value in row.items()} for row in csv.DictReader(stream)]
 
 
-def cell(value: str | None) -> float | str | None:
-    if value in (None, ""):
-        return None
+def cell(column: str, value: str | None) -> float | str | None:
+    if value in (None, "") or column in TEXT:
+        return value or None
     try:
         return float(value)
     except ValueError:

@@ -101,7 +101,8 @@ def scenes(facts: Facts) -> Section:
         "Tinted rows have correlated noise. PSNR: what the measured noise implies for one capture, on the 0.1 to "
         "99.9 percentile range. Lag 1: correlation of the noise of adjacent pixels. Neighbours tell: share of a "
         "pixel's noise that its neighbours give away; a blind-spot network keeps that much of it. Resolution: "
-        "Fourier ring correlation of two captures at 1/7.",
+        "Fourier ring correlation of two captures at 1/7. Noise in the dark: at the darkest level of the scene, where "
+        "photons may still count; an upper limit of the read noise.",
         strong=marked,
     )
     exact = any(group["method"] == "repeats" for group in facts["groups"])
@@ -191,7 +192,7 @@ def defects(facts: Facts) -> Section:
         ["saturated pixels", saturated],
         ["pixels cut off below", f"{facts['floor_fraction']:.3%}"],
         [
-            "hot pixels" if certain else "hot pixels (candidates: a single capture cannot tell)",
+            "hot pixels" if certain else "hot pixels (candidates: one scene cannot tell)",
             number(facts["hot_pixels"]),
         ],
         ["dead pixels" if certain else "dead pixels (candidates)", number(facts["dead_pixels"])],

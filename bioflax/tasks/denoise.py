@@ -25,14 +25,10 @@ class Denoise:
     Args:
         scheme: where the target comes from: `Supervised`, `Noise2Noise` or `Noise2Void`.
         loss_name: one of `LOSSES`; the `*_nll` losses need a head that predicts `scale`.
-        baselines: classical filters that `evaluate` prints beside the model.
-        bounds: oracles that `evaluate` prints beside the model, where there is clean truth.
     """
 
     scheme: Scheme = field(default_factory=Supervised)
     loss_name: str = "squared_error"
-    baselines: tuple[str, ...] = ("gaussian", "median", "nlm", "tv", "wavelet")
-    bounds: tuple[str, ...] = ("oracle_gaussian", "oracle_wiener")
 
     def __post_init__(self) -> None:
         if self.loss_name not in LOSSES:
@@ -54,6 +50,11 @@ class Denoise:
                 )
             values = getattr(losses, self.loss_name)(image, prediction["scale"], target, mask)
         else:
+            if "scale" in prediction:
+                raise InputError(
+                    f"task.loss_name: {self.loss_name} would leave the head's scale untrained. "
+                    "Take gaussian_nll or laplace_nll."
+                )
             values = getattr(losses, self.loss_name)(image, target, mask)
         error = losses.squared_error(image, target, mask)
         weight = jnp.float32(1.0) if mask is None else jnp.mean(mask, axis=tuple(range(1, mask.ndim)))

@@ -14,7 +14,7 @@ from bioflax.errors import InputError
 from bioflax.train.state import TrainState
 from bioflax.typing import Params
 
-logging.getLogger("absl").setLevel(logging.ERROR)
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Checkpoints:
@@ -32,7 +32,7 @@ class Checkpoints:
                     max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
                 ),
             )
-            for name, keep in (("latest", 2), ("best", 1))
+            for name, keep in (("latest", 2), ("best", 2))
         }
 
     def save(self, step: int, state: TrainState, meta: dict[str, Any]) -> None:
@@ -56,14 +56,12 @@ class Checkpoints:
         Raises:
             InputError: the checkpoint belongs to another model or optimiser, or is damaged.
         """
-        tree, meta = self._read("latest", template._asdict())
+        tree, meta = self._read("latest", template._asdict(), self.latest_step())
         return TrainState(**tree), meta
 
-    def restore_best(self, template: Params) -> Params | None:
-        """Reads the best variables, or None where none were saved."""
-        if self._managers["best"].latest_step() is None:
-            return None
-        return self._read("best", template)[0]
+    def restore_best(self, template: Params, step: int) -> Params:
+        """Reads the best variables, found at `step`."""
+        return self._read("best", template, step)[0]
 
     def discard_after(self, step: int) -> None:
         """Drops best weights newer than the state a run goes on from; it will find them again."""
@@ -90,15 +88,14 @@ class Checkpoints:
 
     def _write(self, name: str, step: int, tree: Any, meta: dict[str, Any]) -> None:
         manager = self._managers[name]
+        manager.wait_until_finished()
         if step in manager.all_steps():
-            # Left by a run that was killed between two saves; this one is the same, bit for bit.
             manager.delete(step)
         items = ocp.args.Composite(state=ocp.args.StandardSave(tree), meta=ocp.args.JsonSave(meta))
         manager.save(step, args=items, force=True)
 
-    def _read(self, name: str, template: Any) -> tuple[Any, dict[str, Any]]:
+    def _read(self, name: str, template: Any, step: int | None) -> tuple[Any, dict[str, Any]]:
         manager = self._managers[name]
-        step = manager.latest_step()
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
         try:
             read = manager.restore(

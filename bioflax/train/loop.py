@@ -120,9 +120,11 @@ def fit(
         begun = time.monotonic() - meta["elapsed"]
         logged_at, logged_step = time.monotonic(), first
         pending: list[tuple[int, dict[str, jax.Array]]] = []
+        saved = first
 
-        def save(step: int) -> None:
+        def save(step: int) -> int:
             checkpoints.save(step, state, {**meta, "elapsed": time.monotonic() - begun})
+            return step
 
         while done < steps and caught.signal is None:
             state, scalars = call(state, data(done))
@@ -139,20 +141,22 @@ def fit(
                 candidate = merge(state.frozen, averaged(state.opt_state, state.params))
                 judged = validate(candidate)
                 log.write({"step": done, "seconds": time.monotonic() - begun, **judged})
+                if not math.isfinite(judged["validation_loss"]):
+                    raise TrainingError(f"train: the validation loss is not finite at step {done}; the last checkpoint is kept.")
                 if meta["best_loss"] is None or judged["validation_loss"] < meta["best_loss"]:
                     meta = {**meta, "best_loss": judged["validation_loss"], "best_step": done}
                     checkpoints.save_best(done, candidate, meta)
             if last or done % checkpoint_every == 0:
-                save(done)
+                saved = save(done)
             if not pending:
                 logged_at, logged_step = time.monotonic(), done
-        if first < done < steps:  # a signal: keep what there is, if it is sound
+        if saved < done:  # a signal: keep what there is, if it is sound
             _fetch(pending, checkpoints, run_dir)
             save(done)
         checkpoints.wait()
         variables = merge(state.frozen, averaged(state.opt_state, state.params))
-        if validate:
-            variables = checkpoints.restore_best(variables) or variables
+        if meta["best_step"] is not None:
+            variables = checkpoints.restore_best(variables, meta["best_step"])
     return Fitted(
         net=net,
         variables=variables,

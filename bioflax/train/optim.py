@@ -42,6 +42,8 @@ def make_optimizer(
         raise InputError(f"train.steps: expected at least 1, found {steps}.")
     if not learning_rate > 0:
         raise InputError(f"optim.learning_rate: expected more than 0, found {learning_rate}.")
+    if clip_norm is not None and not clip_norm > 0:
+        raise InputError(f"optim.clip_norm: expected more than 0, or null for no clipping, found {clip_norm}.")
     if ema is not None and not 0 < ema < 1:
         raise InputError(f"optim.ema: expected a number between 0 and 1, found {ema}.")
     if not 0 <= warmup < 1:

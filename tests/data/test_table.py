@@ -57,8 +57,8 @@ def test_every_position_is_equally_likely_and_every_pair_in_its_field():
     table = build_table(image_set, (4, 4), "pairs")
     positions = [(12 - 3) * (10 - 3), (9 - 3) * (14 - 3)]
     np.testing.assert_allclose(table.cumulative, np.cumsum(positions) / sum(positions), rtol=1e-6)
-    assert [tuple(row) for row in table.pairs[:6]] == [(0, a, b) for a in range(3) for b in range(3) if a != b]
-    assert [tuple(row) for row in table.pairs[6:]] == [(1, 3, 4), (1, 4, 3)]
+    assert {tuple(row) for row in table.pairs[:6]} == {(0, a, b) for a in range(3) for b in range(3) if a != b}
+    assert {tuple(row) for row in table.pairs[6:]} == {(1, 3, 4), (1, 4, 3)}
     rows, origins = table.draw(RNG.random((60000, 4), np.float32), np)
     assert set(map(tuple, rows)) == set(map(tuple, table.pairs))
     share = np.mean(rows[:, 0] == 0)

@@ -16,6 +16,7 @@ from bioflax.evaluation import EvaluationItem, Scoring, evaluate
 from bioflax.evaluation.methods import Methods, item_of, load
 from bioflax.evaluation.pictures import FREQUENCIES, busiest, middle
 from bioflax.evaluation.scoring import choose_scoring
+from bioflax.report import render_evaluation
 
 SIDE = 48
 
@@ -218,6 +219,23 @@ def test_progress_is_told(tmp_path):
         [item(0), item(1)], lambda n: n, tmp_path, bounds=(), on_progress=lambda done, total: seen.append((done, total))
     )
     assert seen == [(1, 2), (2, 2)]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_constant_targets_are_left_out(tmp_path):
+    flat = EvaluationItem("001", item(9).noisy, lambda: np.full((SIDE, SIDE), 50.0))
+    result = run([flat, item(0), item(1)], lambda noisy: noisy * 0.5 + 20, tmp_path, bounds=())
+    assert np.isnan([result.rows[0][name] for name in ("psnr_db", "si_psnr_db", "ssim", "nrmse")]).all()
+    assert result.summary["model"]["metrics"]["psnr_db"]["n"] == 2
+    with np.load(tmp_path / "crops.npz", allow_pickle=False) as arrays:
+        assert "001" not in arrays["names"]
+        assert np.isfinite(arrays["gains"]).all()
+        assert arrays["power_target"].min() > 1e-20
+    given = Scoring(255.0, None, affine=False).score(np.full((20, 20), 60.0), np.full((20, 20), 50.0), None, "gaussian")
+    assert given["psnr_db"] == pytest.approx(20 * np.log10(25.5))
+    page = render_evaluation(tmp_path).read_text(encoding="utf-8")
+    assert "Left out of the means, as their target is constant: 1." in page
+    assert "<td>001</td>" in page or ">001<" in page
 
 
 def test_equal_images_leave_finite_files(tmp_path):

@@ -91,9 +91,34 @@ def test_hot_and_dead_pixels_in_repeats():
     captures[:, 0, 50, 60] -= 400
     captures[1, 0, 70, 70] += 300  # once only: no property of the camera
     found = defects.find_bad_pixels(captures, noise.from_repeats(captures))
-    assert found.certain
     np.testing.assert_array_equal(found.hot, [[0, 10, 20]])
     np.testing.assert_array_equal(found.dead, [[0, 50, 60]])
+
+
+def spots(*positions: tuple[int, int, int]) -> defects.BadPixels:
+    return defects.BadPixels(np.array(positions, int).reshape(-1, 3), np.empty((0, 3), int))
+
+
+def test_points_of_the_scene_are_not_blamed_on_the_camera():
+    camera = (0, 10, 20)
+    scenes = [spots(camera, (0, 5, k)) for k in range(4)]
+    for found in defects.confirm(scenes, list("abcd")):
+        assert found.certain
+        np.testing.assert_array_equal(found.hot, [camera])
+    assert all(len(found.hot) == 0 for found in defects.confirm([spots((0, 1, 1)), spots((0, 2, 2))], list("ab")))
+
+
+def test_one_field_confirms_nothing():
+    for found in defects.confirm([spots((0, 1, 1)), spots((0, 1, 1))], ["movie.tif"] * 2):
+        assert not found.certain
+        assert len(found.hot) == 1
+
+
+def test_scenes_of_other_shapes_are_no_witnesses():
+    records = [{"name": "a", "shape": [1, 8, 8]}, {"name": "b", "shape": [1, 9, 9]}, {"name": "c", "shape": [1, 9, 9]}]
+    defects.settle(records, [spots((0, 1, 1)), spots((0, 1, 1)), None])
+    assert [record["hot_pixels"] for record in records] == [1, 0, 0]
+    assert [record["bad_pixels_certain"] for record in records] == [False, True, True]
 
 
 def test_a_point_source_is_not_hot():

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from bioflax.errors import InputError
-from bioflax.io import save_image
-from bioflax.preflight import inspect, write
+from bioflax.io import ImageFile, save_image
+from bioflax.preflight import inspect, inspection, write
 from bioflax.preflight.advice import correlated_axes, overall, reach_px, structured_mask
 from bioflax.preflight.captures import Reader, group_frames, open_input
 
@@ -120,6 +120,25 @@ def test_blank_and_saturated_frames(tmp_path):
     assert report["saturated_fraction"] > 0.01
     assert any(w.startswith("b_1.png: blank") for w in report["warnings"])
     assert any("saturated at 300" in w for w in report["warnings"])
+
+
+def test_size_limit_holds_from_the_first_frame_on(tmp_path, monkeypatch):
+    save(tmp_path, "a", capture(0, 0))
+    monkeypatch.setattr(inspection, "READ_LIMIT_BYTES", 100)
+    report = inspect(tmp_path)
+    assert report["notes"][-1].startswith("1 frames were not searched for duplicates")
+    assert not any("grey levels" in note for note in report["notes"])
+
+
+def test_only_the_window_of_a_lazy_file_is_read(monkeypatch):
+    array, cuts = np.arange(3 * 400.0).reshape(3, 20, 20), []
+    monkeypatch.setattr(inspection, "WINDOW", 8)
+    image = ImageFile(
+        Path("z.tif"), "tiff", "TYX", array.shape, array.dtype, None, True, lambda w: cuts.append(w) or array[w]
+    )
+    (group,) = group_frames((image,), "auto")
+    np.testing.assert_array_equal(inspection.load(group, set(), Reader())[:, 0], array[:, 6:14, 6:14])
+    assert [cut[1:] for cut in cuts] == [(slice(6, 14), slice(6, 14))] * 3
 
 
 def test_only_blank_frames(tmp_path):

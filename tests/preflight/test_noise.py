@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from bioflax.preflight import noise
+from bioflax.simulate import Filaments, Nuclei
 
 GAIN, OFFSET, READ = 2.5, 100.0, 6.0
 
@@ -35,6 +38,16 @@ def test_repeats_recover_gain_and_read_noise(captures):
     assert found.variance(OFFSET) == pytest.approx(READ**2, abs=12)
     assert found.variance(OFFSET + GAIN * 50) == pytest.approx(READ**2 + GAIN**2 * 50, rel=0.06)
     assert found.straightness() > 0.95
+
+
+@pytest.mark.parametrize("scene", [Filaments(), Nuclei()], ids=["filaments", "nuclei"])
+@pytest.mark.parametrize("photons", [5, 10, 40])
+def test_gain_of_two_dim_captures(scene, photons):
+    """Pixels sorted by their own noisy mean would lose up to half of the gain."""
+    density = gaussian_filter(np.asarray(scene(jax.random.key(0), (256, 256)), float), 1.2)[None]
+    expected = 1 + photons * density / np.percentile(density, 95)
+    found = noise.from_repeats(np.stack([camera(np.random.default_rng(seed), expected) for seed in (0, 1)]))
+    assert found.gain_adu_per_photon == pytest.approx(GAIN, rel=0.15)
 
 
 def test_single_image_agrees_with_repeats(captures):
@@ -147,6 +160,15 @@ def test_autocorrelation_equals_its_definition():
     assert found[middle + 2, middle] == pytest.approx((blocks[:, 2:] * blocks[:, :-2]).mean() / power)
     assert found[middle + 1, middle + 4] == pytest.approx((blocks[:, 1:, 4:] * blocks[:, :-1, :-4]).mean() / power)
     assert found[middle, middle + 7] == 0
+
+
+def test_autocorrelation_is_gathered_in_chunks(monkeypatch):
+    blocks, sizes, whole = np.random.default_rng(9).normal(size=(7, 16, 16)), [], np.fft.rfft2
+    expected = noise.autocorrelation(blocks, 5)
+    monkeypatch.setattr(noise, "CHUNK", 3)
+    monkeypatch.setattr(np.fft, "rfft2", lambda a, **options: sizes.append(len(a)) or whole(a, **options))
+    np.testing.assert_allclose(noise.autocorrelation(blocks, 5), expected, atol=1e-12)
+    assert sizes == [3, 3, 1]
 
 
 def test_neighbour_share_of_a_first_order_process():

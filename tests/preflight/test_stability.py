@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,26 @@ def test_static_scene_that_bleaches_does_not_change():
 def test_other_scene_is_told_apart(sigma):
     captures = np.concatenate([noisy(field(seed), 1, seed, sigma) for seed in (0, 1)])
     assert stability.scene_change(captures) > stability.ONE_SCENE
+
+
+def puncta(seed: int, side: int = 128) -> np.ndarray:
+    """Spots of about one pixel on a dark ground: the hardest scene to tell from another of its kind."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side]
+    places = zip(generator.uniform(0, side, (60, 2)), generator.lognormal(5, 0.6, 60))
+    return 50 + sum(light * np.exp(-((y - a) ** 2 + (x - b) ** 2) / 4) for (a, b), light in places)[None]
+
+
+def test_unrelated_puncta_are_told_apart():
+    captures = [noisy(puncta(seed), 2, seed) for seed in range(8)]
+    for one, other in itertools.pairwise(captures):
+        assert stability.agreement(one) > 0.7
+        assert stability.scene_change(one) < 0.1
+        assert stability.scene_change(np.stack([one[0], other[0]])) > stability.ONE_SCENE
+
+
+def test_tiny_captures_have_no_blocks_to_compare():
+    assert stability.agreement(noisy(np.zeros((1, 6, 6)), 2)) == 1.0
 
 
 def test_dark_frames_count_as_one_scene():

@@ -188,7 +188,7 @@ def test_page_of_single_frames_and_of_blanks(tmp_path):
     write(inspect(np.random.default_rng(1).poisson(40, (64, 64)).astype(np.uint16), axes="YX"), tmp_path / "one")
     text = words(read(render_preflight(tmp_path / "one")))
     assert "estimated in their smoothest blocks" in text
-    assert "a single capture cannot tell" in text
+    assert "one scene cannot tell" in text
     write(inspect(np.zeros((64, 64), np.uint16), axes="YX"), tmp_path / "none")
     assert "every frame is blank" in words(read(render_preflight(tmp_path / "none")))
 
