@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import hydra
-
 from bioflax.experiments import _command
 
 

@@ -134,7 +134,10 @@ def judge_held_out(model: LoadedModel, prepared: Prepared, preview: Path) -> dic
 
     return {
         "metrics": score(pictures["output"]),
-        "baselines": {"input": score(pictures["input"]), **{n: score(v) for n, v in _filtered(pictures["input"]).items()}},
+        "baselines": {
+            "input": score(pictures["input"]),
+            **{n: score(v) for n, v in _filtered(pictures["input"]).items()},
+        },
         "bounds": {"psnr_to_noisy_db": ceiling},
     }
 

@@ -25,7 +25,7 @@ from bioflax.ops.resample import upsample_nearest
 _LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 _BLOCK_PIXELS = (512, 4096)  # least and most: enough for a matrix product, few enough for the cache
 _BLOCK_IMAGES = 4  # of a block: the innermost axis of the product
-_FEW_BLOCKS, _MANY_BLOCKS = 8, 64  # enough to share among threads, few enough to compile fast
+_FEW_BLOCKS, _MANY_BLOCKS = 4, 64  # enough to share among threads, few enough to compile fast
 Pads = tuple[tuple[int, int], ...]
 
 
@@ -93,26 +93,51 @@ def _convolve_upsampled(coarse: jax.Array, kernel: jax.Array) -> jax.Array:
     return grid.transpose(order).reshape(coarse.shape[0], *(2 * size for size in space), kernel.shape[-1])
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _convolve(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    layout = _LAYOUT[kernel.ndim - 2]
+    if kernel.ndim == 4:
+        return _convolve_2d(image, kernel, pads)
+    return lax.platform_dependent(
+        image, kernel, cpu=partial(_convolve_planes, pads=pads), default=partial(_convolve_plainly, pads=pads)
+    )
+
+
+def _convolve_plainly(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    layout = _LAYOUT[len(pads)]
     return lax.conv_general_dilated(image, kernel, (1,) * len(pads), pads, dimension_numbers=layout)
 
 
-@_convolve.defjvp
-def _convolve_jvp(
+def _convolve_planes(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    """A 3-D convolution as a 2-D one, over planes that hold their neighbours along z as further channels."""
+    depth, height, width, channels, outputs = kernel.shape
+    padded = jnp.pad(image, [(0, 0), pads[0], (0, 0), (0, 0), (0, 0)])
+    planes = padded.shape[1] - depth + 1
+    stacked = jnp.concatenate([padded[:, z : z + planes] for z in range(depth)], axis=-1)
+    flat = stacked.reshape(-1, *stacked.shape[2:])
+    result = _convolve_2d(
+        flat, kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, depth * channels, outputs), pads[1:]
+    )
+    return result.reshape(image.shape[0], planes, *result.shape[1:])
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _convolve_2d(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
+    return _convolve_plainly(image, kernel, pads)
+
+
+@_convolve_2d.defjvp
+def _convolve_2d_jvp(
     pads: Pads, primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
     (image, kernel), (image_dot, kernel_dot) = primals, tangents
     # Reverse mode transposes this line: the sum over blocks appears there, and the concatenation vanishes.
     by_kernel = lax.platform_dependent(
-        image, kernel_dot, cpu=partial(_convolve_in_blocks, pads=pads), default=partial(_convolve, pads=pads)
+        image, kernel_dot, cpu=partial(_convolve_in_blocks, pads=pads), default=partial(_convolve_plainly, pads=pads)
     )
-    return _convolve(image, kernel, pads), _convolve(image_dot, kernel, pads) + by_kernel
+    return _convolve_2d(image, kernel, pads), _convolve_2d(image_dot, kernel, pads) + by_kernel
 
 
 def _convolve_in_blocks(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.Array:
-    """`_convolve`, computed for a few images and rows (planes in 3-D) at a time."""
+    """`_convolve_2d`, computed for a few images and rows at a time."""
     size, (before, after), window = image.shape[1], pads[0], kernel.shape[0]
     size_out = size + before + after - window + 1
     images, rows = _block_shape(image.shape)
@@ -123,14 +148,14 @@ def _convolve_in_blocks(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.
             start, stop = top - before, min(top + rows, size_out) - before + window - 1  # rows read, zero if outside
             low, high = max(start, 0), min(stop, size)
             block = image[number : number + images, low:high]
-            row_blocks.append(_convolve(block, kernel, ((low - start, stop - high), *pads[1:])))
+            row_blocks.append(_convolve_plainly(block, kernel, ((low - start, stop - high), pads[1])))
         blocks.append(jnp.concatenate(row_blocks, axis=1))
     return jnp.concatenate(blocks, axis=0)
 
 
 def _block_shape(shape: tuple[int, ...]) -> tuple[int, int]:
     """How many images and how many rows make a block."""
-    count, size, row = shape[0], shape[1], math.prod(shape[2:-1])
+    count, size, row = shape[:3]
     total = count * size * row
     least, most = _BLOCK_PIXELS
     pixels = max(least, min(most, total // _FEW_BLOCKS), math.ceil(total / _MANY_BLOCKS))

@@ -142,7 +142,9 @@ def fit(
                 judged = validate(candidate)
                 log.write({"step": done, "seconds": time.monotonic() - begun, **judged})
                 if not math.isfinite(judged["validation_loss"]):
-                    raise TrainingError(f"train: the validation loss is not finite at step {done}; the last checkpoint is kept.")
+                    raise TrainingError(
+                        f"train: the validation loss is not finite at step {done}; the last checkpoint is kept."
+                    )
                 if meta["best_loss"] is None or judged["validation_loss"] < meta["best_loss"]:
                     meta = {**meta, "best_loss": judged["validation_loss"], "best_step": done}
                     checkpoints.save_best(done, candidate, meta)

@@ -222,3 +222,12 @@ def test_every_step_lowers_for_accelerators(platform, precision) -> None:
 def test_errors_name_the_field(tmp_path, arguments, text) -> None:
     with pytest.raises(InputError, match=text):
         run(tmp_path, **arguments)
+
+
+def test_a_signal_at_a_checkpoint_is_saved_once(tmp_path) -> None:
+    """Every step is a checkpoint, so the signal always falls on one: what is being written must not be touched again."""
+    whole = run(tmp_path / "whole", Files(), steps=12, checkpoint_every=1, validate_every=12)
+    first = run(tmp_path / "broken", Files(signal_at=6), steps=12, checkpoint_every=1, validate_every=12)
+    assert first.interrupted == "SIGTERM" and 0 < first.step < 12
+    second = run(tmp_path / "broken", Files(), steps=12, checkpoint_every=1, validate_every=12)
+    assert same(whole.state, second.state)
