@@ -23,7 +23,8 @@ from jax import lax
 from bioflax.ops.resample import upsample_nearest
 
 _LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
-_BLOCK_PIXELS = (512, 4096)  # least and most: enough for a matrix product, few enough for the cache
+_BLOCK_PIXELS = 512  # at least: enough for a matrix product
+_BLOCK_VALUES = 2**19  # at most, of an image and its gradient: 2 MiB, a core's cache
 _BLOCK_IMAGES = 4  # of a block: the innermost axis of the product
 _FEW_BLOCKS, _MANY_BLOCKS = 4, 64  # enough to share among threads, few enough to compile fast
 Pads = tuple[tuple[int, int], ...]
@@ -140,7 +141,7 @@ def _convolve_in_blocks(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.
     """`_convolve_2d`, computed for a few images and rows at a time."""
     size, (before, after), window = image.shape[1], pads[0], kernel.shape[0]
     size_out = size + before + after - window + 1
-    images, rows = _block_shape(image.shape)
+    images, rows = _block_shape(image.shape, kernel.shape[-1])
     blocks = []
     for number in range(0, image.shape[0], images):
         row_blocks = []
@@ -153,12 +154,12 @@ def _convolve_in_blocks(image: jax.Array, kernel: jax.Array, pads: Pads) -> jax.
     return jnp.concatenate(blocks, axis=0)
 
 
-def _block_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+def _block_shape(shape: tuple[int, ...], outputs: int) -> tuple[int, int]:
     """How many images and how many rows make a block."""
-    count, size, row = shape[:3]
+    count, size, row, channels = shape
     total = count * size * row
-    least, most = _BLOCK_PIXELS
-    pixels = max(least, min(most, total // _FEW_BLOCKS), math.ceil(total / _MANY_BLOCKS))
+    most = min(_BLOCK_VALUES // (channels + outputs), total // _FEW_BLOCKS)
+    pixels = max(_BLOCK_PIXELS, most, math.ceil(total / _MANY_BLOCKS))
     images = min(count, _BLOCK_IMAGES, max(1, pixels // row))
     rows = min(size, max(1, pixels // (images * row)))
     return images, rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import safetensors.numpy
 from bioflax.io import save_image
 
 pytestmark = pytest.mark.acceptance
-KILLS = 20
+KILLS = int(os.environ.get("BIOFLAX_KILLS", "20"))
 
 
 def command(images: Path, run_dir: Path) -> list[str]:
