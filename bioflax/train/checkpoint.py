@@ -47,10 +47,6 @@ class Checkpoints:
         """Step of the newest complete checkpoint."""
         return self._managers["latest"].latest_step()
 
-    def is_saved(self, step: int) -> bool:
-        """True where the state of `step` lies complete on the disk."""
-        return (self.folder / "latest" / str(step)).is_dir()
-
     def restore(self, template: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """Reads the newest state.
 

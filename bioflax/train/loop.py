@@ -156,9 +156,6 @@ def fit(
             _fetch(pending, checkpoints, run_dir)
             save(done)
         checkpoints.wait()
-        if done > first and not checkpoints.is_saved(done):  # what ends a run must be on the disk
-            save(done)
-            checkpoints.wait()
         variables = merge(state.frozen, averaged(state.opt_state, state.params))
         if meta["best_step"] is not None:
             variables = checkpoints.restore_best(variables, meta["best_step"])
