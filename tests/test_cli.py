@@ -52,7 +52,7 @@ def test_version(capsys) -> None:
     ("failure", "code", "text"),
     [
         (InputError("field: wrong"), 2, "field: wrong"),
-        (OSError(28, "No space left on device", "x.tif"), 2, "No space left on device"),
+        (OSError(28, "No space left on device", "x.tif"), 2, "No space left on the disk"),
         (PermissionError(13, "Permission denied", "x.tif"), 2, "x.tif"),
         (TrainingError("not finite at step 3"), 1, "not finite at step 3"),
         (MemoryError(), 1, "out of memory"),

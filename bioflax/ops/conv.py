@@ -1,4 +1,4 @@
-"""Stride-1 "same" convolution of channels-last images in 2-D and 3-D, as fast on CPU as on a GPU's own library.
+"""Stride-1 "same" convolution of channels-last images in 2-D and 3-D, written so that XLA's CPU backend is fast too.
 
 Two things are slow on XLA's CPU backend, and are written differently there (elsewhere the plain convolution is right):
 
