@@ -146,8 +146,8 @@ def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None =
     FAILURES.clear()
     debug = any(part.replace(" ", "").lower() == "debug=true" for part in overrides)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints and exits itself
-    sys.argv = [f"bioflax {command}", *overrides]
     try:
+        sys.argv = [f"bioflax {command}", *map(as_text, overrides)]
         if main is None:
             main = importlib.import_module(f"bioflax.experiments.{command}").main
         main()
@@ -165,6 +165,22 @@ def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None =
         code, line = explain(failure)
         print(f"bioflax {command}: {line}", file=sys.stderr)
         return code
+
+
+def as_text(override: str) -> str:
+    """An override whose value Hydra cannot read, such as the glob `input=raw/[CT]*`, with the value in quotes."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    name, equals, value = override.partition("=")
+    if not equals or override.startswith("-"):
+        return override
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{name}='{escaped}'"
+    return override
 
 
 def explain(failure: BaseException) -> tuple[int, str]:

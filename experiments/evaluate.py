@@ -37,6 +37,7 @@ def main(config: Any) -> None:
             data_range=_command.optional(plain["data_range"]),
             affine=_command.flag("affine", plain["affine"]),
             augment=_command.flag("augment", plain["augment"]),
+            posterior=_command.flag("posterior", plain["posterior"]),
             tile=_command.tile_size(plain["tile"]),
             baselines=_command.names("baselines", plain["baselines"]),
             bounds=_command.names("bounds", plain["bounds"]),

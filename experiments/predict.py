@@ -29,6 +29,7 @@ def main(config: Any) -> None:
             tile=_command.tile_size(plain["tile"]),
             dtype=_command.optional(plain["dtype"]),
             augment=_command.flag("augment", plain["augment"]),
+            posterior=_command.flag("posterior", plain["posterior"]),
         )
         run.finish(task=model.card.task, model=str(plain["model"]), files=done.files, seconds=done.seconds)
     print(f"{len(done.files)} file(s) in {plain['output']}")

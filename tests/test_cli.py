@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bioflax.cli import main
-from bioflax.configuration import COMMANDS, explain, run
+from bioflax.configuration import COMMANDS, as_text, explain, run
 from bioflax.errors import InputError, TrainingError, require
 
 BIOFLAX = [sys.executable, "-m", "bioflax.cli"]
@@ -62,6 +62,25 @@ def test_version(capsys) -> None:
 def test_failures_have_a_code_and_a_line(failure, code, text) -> None:
     found, line = explain(failure)
     assert found == code and text in line and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "typed, read",
+    [
+        ("input=raw/[CT]*", "raw/[CT]*"),
+        ("input=a b (1).tif", "a b (1).tif"),
+        ("input=it's.tif", "it's.tif"),
+        ("input='quoted [1]'", "quoted [1]"),
+        ("seed=3", 3),
+        ("data.axes=null", None),
+    ],
+)
+def test_values_that_hydra_cannot_read_are_texts(typed, read) -> None:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_override(as_text(typed)).value()
+    assert parsed == read
+    assert as_text("-m") == "-m"
 
 
 def test_debug_shows_the_traceback(tmp_path) -> None:

@@ -27,6 +27,7 @@ def evaluate_files(
     run_dir: str | Path,
     axes: str | None = None,
     augment: bool = False,
+    posterior: bool = False,
     tile: Any = "auto",
     **protocol: Any,
 ) -> EvaluationResult:
@@ -39,6 +40,7 @@ def evaluate_files(
         run_dir: folder for table.csv, summary.json and crops.npz.
         axes: of the files, where they do not say them.
         augment: average over the eight turns and flips.
+        posterior: as `predict`.
         tile: as `predict`.
         protocol: as `evaluate`: data_range, clip, affine, baselines, bounds.
 
@@ -54,7 +56,7 @@ def evaluate_files(
         protocol["clip"] = (0.0, 255.0)
 
     def predict(image: np.ndarray) -> dict[str, np.ndarray]:
-        return predict_maps(model, image, spatial, augment=augment, tile=tile)
+        return predict_maps(model, image, spatial, augment=augment, posterior=posterior, tile=tile)
 
     predict(
         np.asarray(items[0].noisy(), np.float32)

@@ -47,6 +47,11 @@ class LoadedModel:
     test_input: np.ndarray
     test_output: np.ndarray | None = None
 
+    @property
+    def blind_spot(self) -> bool:
+        """Whether the net was trained on hidden pixels, so that it does not use the pixel it predicts."""
+        return self.card.scheme == "noise2void"
+
     def restore(self, image: Array) -> dict[str, np.ndarray]:
         """Predicts a batch in one piece, in the units of the training images.
 

@@ -23,6 +23,7 @@ def predict(
     tile: TileChoice = "auto",
     memory_gb: float | None = None,
     augment: bool = False,
+    posterior: bool = False,
     compute_dtype: Any = None,
     on_progress: Progress | None = None,
 ) -> np.ndarray:
@@ -35,6 +36,8 @@ def predict(
         tile: "auto", a size in pixels (halo included), one per spatial axis, or None for the whole at once.
         memory_gb: memory to stay under, in 1e9 bytes; None takes half of what is free.
         augment: average over the eight turns and flips of the YX plane.
+        posterior: put the observed pixel back into the prediction of a blind-spot net, as far as it is signal: the image's
+            own noise tells (`predict.posterior`).
         compute_dtype: precision of the weights, such as `jnp.bfloat16`; None leaves float32.
         on_progress: called as `on_progress(tiles_done, tiles_total)`.
 
@@ -52,13 +55,16 @@ def predict(
         tile=tile,
         memory_gb=memory_gb,
         augment=augment,
+        posterior=posterior,
         compute_dtype=compute_dtype,
         on_progress=on_progress,
     )
     return maps["image"]
 
 
-def predict_maps(model: Restorer, image: Array, axes: str | None = None, **options: Any) -> dict[str, np.ndarray]:
+def predict_maps(
+    model: Restorer, image: Array, axes: str | None = None, *, posterior: bool = False, **options: Any
+) -> dict[str, np.ndarray]:
     """As `predict`; returns every map of the model: {"image", and "scale" where it predicts an uncertainty}.
 
     `scale` has the units of `image`: a standard deviation for a Gaussian head, the b of a Laplace distribution for a
@@ -82,5 +88,5 @@ def predict_maps(model: Restorer, image: Array, axes: str | None = None, **optio
                 maps[name] = np.empty(layout.shape_out, np.float32)
             layout.write(maps[name].__setitem__, window, values)
 
-    restore(model, source, layout, write, options)
+    restore(model, source, layout, write, options, posterior=posterior)
     return maps

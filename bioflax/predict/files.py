@@ -63,7 +63,7 @@ def predict_files(
         output: a folder, or a `.tif` name for a single input.
         axes: of the inputs, where they do not say them.
         dtype: of the outputs; None keeps that of an integer input.
-        options: as `predict_file`: tile, memory_gb, augment.
+        options: as `predict_file`: tile, memory_gb, augment, posterior.
 
     Raises:
         InputError: inputs that cannot be read, two inputs of the same stem, or one output name for several inputs.

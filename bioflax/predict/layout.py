@@ -110,6 +110,25 @@ class Layout:
             index = tuple(where[letter] for letter in self.axes_out)
             sink(index, block.reshape([span.stop - span.start for span in index]))
 
+    def channel_of(self, item: int) -> int:
+        """The channel that an item of the batch shows, where a net of one channel sees the channels one by one; else 0."""
+        if "C" not in self.batch:
+            return 0
+        return int(np.unravel_index(item, self._sizes(self.batch))[self.batch.index("C")])
+
+    def channel_windows(self, window: Window) -> list[Window]:
+        """A window of one item of the batch, once for every channel that the batch holds."""
+        if "C" not in self.batch:
+            return [window]
+        sizes = self._sizes(self.batch)
+        place = list(np.unravel_index(window[0].start, sizes))
+        windows = []
+        for channel in range(sizes[self.batch.index("C")]):
+            place[self.batch.index("C")] = channel
+            item = int(np.ravel_multi_index(place, sizes))
+            windows.append((slice(item, item + 1), *window[1:]))
+        return windows
+
     @property
     def _joins_channels(self) -> bool:
         return "C" in self.axes and (self.channels_in > 1 or self.channels_out > 1)

@@ -25,6 +25,7 @@ def predict_file(
     axes: str | None = None,
     *,
     dtype: np.typing.DTypeLike | None = None,
+    posterior: bool = False,
     **options: Any,
 ) -> dict[str, Path]:
     """Restores an image file of any size into an OME-TIFF, window by window: memory is that of a few tiles.
@@ -36,6 +37,7 @@ def predict_file(
             `<name>_scale.tif` in float32.
         axes: of the source; None takes its metadata.
         dtype: of the output; None keeps an integer source's own (rounded and clipped), else float32.
+        posterior: as `predict`.
         options: as `predict`: tile, memory_gb, augment, compute_dtype, on_progress.
 
     Returns:
@@ -68,7 +70,7 @@ def predict_file(
             layout.write(sinks[name].write_window, window, values)
 
     try:
-        restore(model, opened, layout, write, options)
+        restore(model, opened, layout, write, options, posterior=posterior)
         for sink in sinks.values():
             sink.commit()
     finally:
