@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from bioflax.configuration import COMMANDS, run
@@ -38,7 +39,17 @@ complete -o nospace -o default -F _bioflax bioflax"""
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = dispatch(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Runs the command that the first argument names."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())))
         return 0

@@ -157,6 +157,8 @@ def run(command: str, overrides: Sequence[str], main: Callable[[], Any] | None =
     except KeyboardInterrupt:
         print("bioflax: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
     except Exception as failure:

@@ -27,6 +27,12 @@ def test_help_comes_at_once() -> None:
     assert all(command in done.stdout for command in COMMANDS)
 
 
+def test_a_reader_that_leaves_is_no_error() -> None:
+    shell = f"{sys.executable} -m bioflax.cli --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_help_imports_no_jax() -> None:
     code = "import sys; from bioflax.cli import main; main(['--help']); sys.exit('jax' in sys.modules or 'hydra' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

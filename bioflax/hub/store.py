@@ -112,7 +112,7 @@ def save_model(
 
     Args:
         folder: of the model; made if missing. An existing one is replaced only if it holds a model or nothing.
-        card: of the model; `sha256` and, where empty, `versions` are filled in.
+        card: of the model; its `sha256` is filled in.
         variables: nested dict of float32 arrays, parameters and running statistics.
         test_input: (N, [Z,] H, W, C) in the units of the training images, spatial sizes multiples of the stride.
         test_output: what the model makes of it, in the same units; None computes it.

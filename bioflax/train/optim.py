@@ -30,7 +30,8 @@ def make_optimizer(
     Args:
         steps: length of the schedule, steps.
         learning_rate: its peak.
-        schedule: `constant`, `cosine` (linear warm-up, cosine decay) or `onecycle` (Smith 2018, as FMD's Noise2Noise).
+        schedule: `constant`, `cosine` (linear warm-up, cosine decay) or `onecycle` (Smith 2018, as FMD's
+            Noise2Noise: 30 % warm-up from a tenth of the peak; it has its own `warmup` and `final`).
         warmup: share of the steps that warms up, 0 to 1.
         final: last learning rate over the peak.
         clip_norm: global norm of the gradient to clip at, None for no clipping.
