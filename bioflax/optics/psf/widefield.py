@@ -1,8 +1,8 @@
-"""Point-spread functions of a wide-field microscope, as transfer functions and as pixel-integrated spots.
+"""The point-spread function of a wide-field microscope as a transfer function, for pictures of whole scenes.
 
 OTF arrays have the full FFT layout (zero frequency at [0, 0]), so their shape is the shape of the image they act on.
 A density whose pixels already hold the light of their whole area carries the pixel's own aperture:
-no function here multiplies it in again, except `gaussian_spot`, which goes from points to pixels.
+no function here multiplies it in again.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.optics.quantities import is_concrete, physical, quantity
 
-# Gaussian of the Airy spot's peak that is nearest to it, least squares over the plane (in focus, scalar; computed).
-_GAUSSIAN_OF_AIRY = 0.2103
 _RADIAL_NODES = 192
 _ANGLE_NODES, _HEIGHT_NODES = 48, 24
 
@@ -131,58 +129,6 @@ def psf_from_otf(otf: jax.Array) -> jax.Array:
     """
     height, width = otf.shape[-2:]
     return jnp.fft.fftshift(jnp.fft.irfft2(otf[..., : width // 2 + 1], s=(height, width)), axes=(-2, -1))
-
-
-def gaussian_spot(
-    shape: tuple[int, int], *, x_nm: jax.Array, y_nm: jax.Array, sigma_nm: jax.Array, pixel_nm: jax.Array
-) -> jax.Array:
-    """Gaussian spots integrated over each pixel.
-
-    Args:
-        shape: (H, W) in pixels.
-        x_nm, y_nm: (...) centres; the origin is the outer corner of the first pixel, x runs along W.
-        sigma_nm: standard deviation, broadcasts against the centres.
-        pixel_nm: pixel side.
-
-    Returns:
-        (..., H, W) share of each spot's light per pixel; sums to 1 for a spot well inside.
-
-    Source: C. S. Smith et al., Nature Methods 7 (2010), eq. 3.
-    """
-    rows = gaussian_shares(shape[0], centre_nm=y_nm, sigma_nm=sigma_nm, pixel_nm=pixel_nm)
-    columns = gaussian_shares(shape[1], centre_nm=x_nm, sigma_nm=sigma_nm, pixel_nm=pixel_nm)
-    return rows[..., :, None] * columns[..., None, :]
-
-
-def gaussian_shares(size: int, *, centre_nm: jax.Array, sigma_nm: jax.Array, pixel_nm: jax.Array) -> jax.Array:
-    """Integral of a normal density over each of `size` pixels in a row.
-
-    Args:
-        size: number of pixels.
-        centre_nm: (...) centre, from the outer edge of the first pixel.
-        sigma_nm: standard deviation, broadcasts against the centres.
-        pixel_nm: pixel side.
-
-    Returns:
-        (..., size) shares.
-    """
-    edges_nm = jnp.arange(size + 1, dtype=jnp.float32) * pixel_nm
-    centre_nm, sigma_nm = jnp.asarray(centre_nm)[..., None], jnp.asarray(sigma_nm)[..., None]
-    below = jax.lax.erf((edges_nm - centre_nm) / (math.sqrt(2.0) * sigma_nm))
-    return 0.5 * (below[..., 1:] - below[..., :-1])
-
-
-def gaussian_sigma_nm(na: jax.Array, wavelength_nm: jax.Array) -> jax.Array:
-    """Width of the Gaussian nearest (least squares over the plane, equal peaks) to the in-focus Airy spot.
-
-    Args:
-        na: numerical aperture.
-        wavelength_nm: emission wavelength in vacuum.
-
-    Returns:
-        Standard deviation in nm.
-    """
-    return _GAUSSIAN_OF_AIRY * wavelength_nm / na
 
 
 def blur(image: jax.Array, otf: jax.Array) -> jax.Array:
