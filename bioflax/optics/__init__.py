@@ -2,6 +2,8 @@
 
 from bioflax.optics import bounds as bounds
 from bioflax.optics import camera as camera
+from bioflax.optics import fisher as fisher
+from bioflax.optics import likelihood as likelihood
 from bioflax.optics import noise as noise
 from bioflax.optics import psf as psf
 from bioflax.optics.camera import EMCCD as EMCCD
