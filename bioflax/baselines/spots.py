@@ -1,0 +1,108 @@
+"""Finds spots in noisy frames: difference of Gaussians, judged by the noise of the camera, and its local maxima."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from bioflax.errors import InputError
+from bioflax.optics.likelihood import Sensor
+from bioflax.optics.psf.interface import EmitterPSF
+
+WIDER = 2.0  # the Gaussian that is subtracted, in widths of the spot
+LEAST_MEAN_E = 0.1  # electrons: the noise of a background that happened to be 0 is not 0
+
+
+class Spots(NamedTuple):
+    """(K,) each: frame from 0, row and column of the brightest pixel, y and x in px from the corner, signal to noise."""
+
+    frame: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    y_px: np.ndarray
+    x_px: np.ndarray
+    snr: np.ndarray
+
+
+def spot_width_px(psf: EmitterPSF, z_range_nm: tuple[float, float] = (0.0, 0.0)) -> float:
+    """Width of the Gaussian with the peak of the spot, averaged over depths, px."""
+    side, z = 41, np.linspace(*z_range_nm, 9 if z_range_nm[0] < z_range_nm[1] else 1)
+    middle = np.full(z.shape, side / 2 * float(psf.pixel_nm))
+    spot = np.asarray(psf.spots((side, side), jnp.asarray(middle), jnp.asarray(middle), jnp.asarray(z))).mean(0)
+    return 1.0 / math.sqrt(2.0 * math.pi * max(float(spot.max()), 1e-6))
+
+
+def find_spots(
+    frames_e: np.ndarray, sensor: Sensor, width_px: float, *, threshold: float = 5.0, border_px: int = 0
+) -> Spots:
+    """Local maxima of the difference of Gaussians that stand out of their own noise.
+
+    The noise of each filtered pixel follows from the camera: shot noise of the local background, excess noise of an EM
+    register, and the read noise of every pixel below the filter, so a noisy pixel of an sCMOS sensor is no spot.
+
+    Args:
+        frames_e: (T, H, W) photoelectrons.
+        sensor: numbers, or maps (H, W).
+        width_px: standard deviation of the spot.
+        threshold: least signal to noise.
+        border_px: spots whose brightest pixel is nearer to the border are left out.
+
+    Returns:
+        The spots, frame by frame, brightest first.
+
+    Raises:
+        InputError: a width or threshold that is not above 0, or frames that are too small.
+    """
+    frames_e = np.asarray(frames_e, np.float32)
+    if frames_e.ndim != 3 or min(frames_e.shape[1:]) < 5:
+        raise InputError(f"frames: expected (T, H, W) of at least 5 px a side, found shape {frames_e.shape}.")
+    for name, value in (("width_px", width_px), ("threshold", threshold)):
+        if not value > 0:
+            raise InputError(f"{name}: expected more than 0, found {value}.")
+    kernel = difference_of_gaussians(width_px)
+    read_variance = np.broadcast_to(np.square(np.asarray(sensor.read_noise_e, np.float32)), frames_e.shape[1:])
+    read_variance = ndimage.convolve(read_variance, kernel**2, mode="reflect")
+    excess, power = (2.0 if sensor.multiplied else 1.0), float(np.sum(kernel**2))
+    found: list[tuple[np.ndarray, ...]] = []
+    for number, frame in enumerate(frames_e):
+        narrow = ndimage.gaussian_filter(frame, width_px, mode="reflect")
+        broad = ndimage.gaussian_filter(frame, WIDER * width_px, mode="reflect")
+        contrast = narrow - broad
+        # The background changes little below the filter, so its shot noise is taken as even there.
+        level = np.maximum(ndimage.gaussian_filter(broad, WIDER * width_px, mode="reflect"), LEAST_MEAN_E)
+        snr = contrast / np.sqrt(excess * power * level + read_variance)
+        peak = (snr == ndimage.maximum_filter(snr, 3, mode="nearest")) & (snr > threshold)
+        if border_px:
+            peak[:border_px], peak[-border_px:], peak[:, :border_px], peak[:, -border_px:] = (False,) * 4
+        row, column = np.nonzero(peak)
+        order = np.argsort(-snr[row, column], kind="stable")
+        row, column = row[order], column[order]
+        y, x = _refine(contrast, row, column)
+        found.append((np.full(row.size, number), row, column, y, x, snr[row, column]))
+    return Spots(*(np.concatenate(parts) for parts in zip(*found))) if found else Spots(*(np.zeros(0, int),) * 6)
+
+
+def difference_of_gaussians(width_px: float) -> np.ndarray:
+    """The kernel whose square carries the noise, (2 r + 1, 2 r + 1)."""
+    radius = math.ceil(4 * WIDER * width_px)
+    impulse = np.zeros((2 * radius + 1,) * 2, np.float32)
+    impulse[radius, radius] = 1.0
+    return ndimage.gaussian_filter(impulse, width_px) - ndimage.gaussian_filter(impulse, WIDER * width_px)
+
+
+def _refine(image: np.ndarray, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Peak of the parabola through three pixels along each axis, px from the outer corner of the first pixel."""
+    padded = np.pad(image, 1, mode="edge")
+    r, c = row + 1, column + 1
+    middle = padded[r, c]
+
+    def shift(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        curvature = np.minimum(low - 2 * middle + high, -1e-12)
+        return np.clip(0.5 * (low - high) / curvature, -0.5, 0.5)
+
+    y = row + 0.5 + shift(padded[r - 1, c], padded[r + 1, c])
+    return y, column + 0.5 + shift(padded[r, c - 1], padded[r, c + 1])
