@@ -38,8 +38,8 @@ def main(config: Any) -> None:
             task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name()
         )
         prepared = data.prepare(
-            task.scheme.mode,
-            task.scheme.augment,
+            task.mode,
+            task.augment,
             spatial_dims=model.spatial_dims,
             seed=plain["seed"],
             batch=plain["train"]["batch"],

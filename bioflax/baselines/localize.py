@@ -50,13 +50,26 @@ def localize(
     if frames_adu.ndim != 3:
         raise InputError(f"frames: expected (T, H, W), found shape {frames_adu.shape}.")
     check_maps(camera, frames_adu.shape[1:])
-    sensor_ = sensor(camera)
-    electrons = np.asarray(to_electrons(camera, frames_adu))
+    settings = {"threshold": threshold, "window_px": window_px, "z_range_nm": z_range_nm, "first_frame": first_frame}
+    return localize_electrons(np.asarray(to_electrons(camera, frames_adu)), sensor(camera), psf, **settings)
+
+
+def localize_electrons(
+    electrons: np.ndarray,
+    sensor_: Sensor,
+    psf: EmitterPSF,
+    *,
+    threshold: float = 5.0,
+    window_px: int | None = None,
+    z_range_nm: tuple[float, float] = (-600.0, 600.0),
+    first_frame: int = 1,
+) -> dict[str, np.ndarray]:
+    """As `localize`, from photoelectrons (T, H, W) and their sensor."""
     width_px = spot_width_px(psf, z_range_nm if _knows_depth(psf) else (0.0, 0.0))
     side = window_px or max(7, 2 * round(3.5 * width_px) + 1)
-    if side % 2 == 0 or side < 5 or side > min(frames_adu.shape[1:]):
+    if side % 2 == 0 or side < 5 or side > min(electrons.shape[1:]):
         raise InputError(
-            f"window_px: expected an odd number from 5 to the {min(frames_adu.shape[1:])} px of a frame, found {side}."
+            f"window_px: expected an odd number from 5 to the {min(electrons.shape[1:])} px of a frame, found {side}."
         )
     spots = find_spots(electrons, sensor_, width_px, threshold=threshold)
     return fit_spots(electrons, sensor_, psf, spots, side, z_range_nm, first_frame)

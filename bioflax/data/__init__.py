@@ -4,6 +4,9 @@ from bioflax.data.assemble import FolderData as FolderData
 from bioflax.data.assemble import Prepared as Prepared
 from bioflax.data.assemble import SimulatedData as SimulatedData
 from bioflax.data.augment import AUGMENTATIONS as AUGMENTATIONS
+from bioflax.data.emitters import EmitterScales as EmitterScales
+from bioflax.data.emitters import ScaledEmitters as ScaledEmitters
+from bioflax.data.emitters import SimulatedEmitters as SimulatedEmitters
 from bioflax.data.folders import from_arrays as from_arrays
 from bioflax.data.folders import open_folder as open_folder
 from bioflax.data.holdout import Split as Split

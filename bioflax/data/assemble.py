@@ -29,9 +29,11 @@ class Prepared:
         normalization: from the units of the files to those of the net.
         channels: C of the images.
         reference: what the validation batches hold as `target`: `target` (clean), `pairs` (a second noisy capture),
-            `split` (the other half of the photons), `none`.
+            `split` (the other half of the photons), `emitters` (their list, in `truth`), `none`.
         trained_on: plain JSON for the card: where from, how many, pixel size.
         pixel_nm: pixel size by axis, or None.
+        physics: plain JSON for the card: the optics, the camera and the scales of a localizer.
+        truth: the held-out examples in physical units, for a task that is judged by more than a picture.
     """
 
     source: DeviceSource | HostSource
@@ -41,6 +43,8 @@ class Prepared:
     reference: str
     trained_on: dict[str, Any] = field(default_factory=dict)
     pixel_nm: dict[str, float] | None = None
+    physics: dict[str, Any] = field(default_factory=dict)
+    truth: list[Batch] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -202,22 +206,22 @@ class SimulatedData:
                 }
             )
         source = NormalizedSimulator(self.simulator, normalization, mode)
-        trained_on = {"simulator": type(self.simulator).__name__, "settings": _plain(self.simulator)}
+        trained_on = {"simulator": type(self.simulator).__name__, "settings": plain_settings(self.simulator)}
         return Prepared(source, held_out, normalization, 1, "target", trained_on, _pixel_nm(self.simulator))
 
 
-def _plain(node: Any) -> Any:
+def plain_settings(node: Any) -> Any:
     """Settings of a simulator for the card: numbers and texts; a map is named by its shape."""
     if hasattr(node, "__dataclass_fields__"):
         return {
             "kind": type(node).__name__,
-            **{name: _plain(getattr(node, name)) for name in node.__dataclass_fields__},
+            **{name: plain_settings(getattr(node, name)) for name in node.__dataclass_fields__},
         }
     if getattr(node, "ndim", 0):
         return f"map of {tuple(node.shape)}"
     if hasattr(node, "item"):
         return node.item()
-    return [_plain(child) for child in node] if isinstance(node, (tuple, list)) else node
+    return [plain_settings(child) for child in node] if isinstance(node, (tuple, list)) else node
 
 
 def _pixel_nm(simulator: Any) -> dict[str, float] | None:

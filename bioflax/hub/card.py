@@ -29,6 +29,7 @@ class ModelCard:
         parameters: number of trainable scalars.
         pixel_nm: pixel size of the training images by axis, in nm; None if unknown.
         trained_on: where the training images come from, how many there are.
+        physics: optics, camera and scales that a localizer was trained with; empty where there are none.
         metrics: results by name, such as {"psnr_db": 34.1}; None where a metric is not defined.
         bounds: what physics allows, under the same names.
         baselines: classical methods, each with results under the same names.
@@ -54,6 +55,7 @@ class ModelCard:
     parameters: int
     pixel_nm: dict[str, float] | None = None
     trained_on: dict[str, Any] = field(default_factory=dict)
+    physics: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     bounds: dict[str, float | None] = field(default_factory=dict)
     baselines: dict[str, dict[str, float | None]] = field(default_factory=dict)
@@ -161,6 +163,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "parameters": (_count, "a whole number"),
     "pixel_nm": (_pixels, "a size in nm above 0 for axes of ZYX, or null"),
     "trained_on": (_table, "an object"),
+    "physics": (_table, "an object"),
     "metrics": (_numbers, "an object of numbers"),
     "bounds": (_numbers, "an object of numbers"),
     "baselines": (_tables, "an object of objects of numbers"),

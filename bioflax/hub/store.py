@@ -59,15 +59,15 @@ class LoadedModel:
             image: (N, [Z,] H, W, C), spatial sizes multiples of `stride`.
 
         Returns:
-            {"image", and "scale" where the model predicts one}, float32 of the same sizes.
+            {"image", and "scale" where the model predicts one}, float32 of the same sizes; maps of a localizer stay in
+            their own scaled units.
         """
         normalised = np.asarray(self.normalization.apply(np.asarray(image, np.float32)), np.float32)
         prediction = self._apply(self.variables, normalised)
         back = {"image": self.normalization.invert, "scale": self.normalization.invert_scale}
         return {
-            name: np.asarray(back[name](np.asarray(prediction[name])), np.float32)
-            for name in back
-            if name in prediction
+            name: np.asarray(back.get(name, np.asarray)(np.asarray(values)), np.float32)
+            for name, values in prediction.items()
         }
 
     def verify(self) -> float:
@@ -79,7 +79,7 @@ class LoadedModel:
         Raises:
             InputError: the difference is more than what devices differ by.
         """
-        found = self.restore(self.test_input)["image"]
+        found = main_map(self.restore(self.test_input))
         if self.test_output is None or found.shape != self.test_output.shape:
             expected = None if self.test_output is None else self.test_output.shape
             raise InputError(f"test_output.npy: expected shape {found.shape} from this model, found {expected}")
@@ -95,6 +95,11 @@ class LoadedModel:
     @cached_property
     def _apply(self) -> Any:
         return jax.jit(lambda variables, image: self.net.apply(variables, image))
+
+
+def main_map(prediction: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The map that a model is tested by: the image, else the first by name (of a localizer the background or the logit)."""
+    return prediction["image"] if "image" in prediction else prediction[sorted(prediction)[0]]
 
 
 def save_model(
@@ -129,7 +134,7 @@ def save_model(
     flat = {path: np.asarray(leaf) for path, leaf in flatten_paths(variables).items()}
     test_input = np.asarray(test_input, np.float32)
     model = _assemble(card, flat, test_input, None)
-    output = model.restore(test_input)["image"] if test_output is None else np.asarray(test_output, np.float32)
+    output = main_map(model.restore(test_input)) if test_output is None else np.asarray(test_output, np.float32)
     dataclasses.replace(model, test_output=output).verify()
     files = {
         "weights.safetensors": safetensors.numpy.save(flat),

@@ -34,6 +34,21 @@ class Denoise:
         if self.loss_name not in LOSSES:
             raise InputError(f"task.loss_name: {self.loss_name!r} is not known. Take one of: {', '.join(LOSSES)}.")
 
+    @property
+    def mode(self) -> str:
+        """What it needs of its data: `target`, `pairs` or `single`."""
+        return self.scheme.mode
+
+    @property
+    def augment(self) -> tuple[str, ...]:
+        """Which symmetries of the image the scheme may use."""
+        return self.scheme.augment
+
+    @property
+    def name(self) -> str:
+        """How it learned, for the card."""
+        return type(self.scheme).__name__.lower()
+
     def prepare(self, key: jax.Array, batch: Batch) -> Batch:
         """Makes `image`, `target` and, for blind spots, `mask` (N, [Z,] H, W, C|1), inside jit."""
         return self.scheme.prepare(key, batch)

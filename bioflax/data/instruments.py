@@ -1,0 +1,111 @@
+"""Cameras and spots as a user writes them down: numbers, or files with one value a pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioflax.errors import InputError
+from bioflax.io import open_image
+from bioflax.optics.camera import EMCCD, SCMOS
+
+Value = float | str | None
+
+
+def scmos(
+    offset_adu: Value = 100.0,
+    gain_adu_per_e: Value = 2.0,
+    read_noise_e: Value = 1.6,
+    quantum_efficiency: Value = 0.82,
+    variance_adu2: Value = None,
+    bits: int | None = 16,
+) -> SCMOS:
+    """An sCMOS camera.
+
+    Args:
+        offset_adu, gain_adu_per_e, read_noise_e, quantum_efficiency: a number, or a file with a map: `.tif` or `.npy`, with
+            `:K` after the name for plane K of a stack, such as `calibration.npy:2`.
+        variance_adu2: variance of the dark counts, in place of the read noise: read noise = sqrt(variance) / gain.
+        bits: of the counts; null neither rounds nor clips.
+
+    Raises:
+        InputError: a file that cannot be read, maps of different shapes, an impossible value.
+    """
+    names = {
+        "offset_adu": offset_adu,
+        "gain_adu_per_e": gain_adu_per_e,
+        "read_noise_e": read_noise_e,
+        "quantum_efficiency": quantum_efficiency,
+        "variance_adu2": variance_adu2,
+    }
+    values = {name: read_value(value, f"camera.{name}") for name, value in names.items() if value is not None}
+    variance = values.pop("variance_adu2", None)
+    if variance is not None:
+        if np.min(variance) < 0:
+            raise InputError(f"camera.variance_adu2: expected at least 0 (ADU^2), found {np.min(variance):g}.")
+        values["read_noise_e"] = np.sqrt(variance) / values["gain_adu_per_e"]
+        if np.ndim(values["read_noise_e"]) == 0:
+            values["read_noise_e"] = float(values["read_noise_e"])
+    check_shapes(values)
+    return SCMOS(**values, bits=bits)
+
+
+def emccd(
+    offset_adu: Value = 100.0,
+    gain_adu_per_e: Value = 1.0 / 45.0,
+    read_noise_e: Value = 74.4,
+    em_gain: Value = 300.0,
+    quantum_efficiency: Value = 0.9,
+    spurious_e: Value = 0.002,
+    bits: int | None = 16,
+) -> EMCCD:
+    """An EMCCD camera; the defaults are those of the 2016 single-molecule challenge. Arguments as `scmos`."""
+    names = {
+        "offset_adu": offset_adu,
+        "gain_adu_per_e": gain_adu_per_e,
+        "read_noise_e": read_noise_e,
+        "em_gain": em_gain,
+        "quantum_efficiency": quantum_efficiency,
+        "spurious_e": spurious_e,
+    }
+    values = {name: read_value(value, f"camera.{name}") for name, value in names.items()}
+    check_shapes(values)
+    return EMCCD(**values, bits=bits)
+
+
+def read_value(value: Any, field: str) -> Any:
+    """A number as it is; a text as the map in that file, (H, W) float32.
+
+    Raises:
+        InputError: no such file, several planes without a choice, values that are not finite.
+    """
+    if not isinstance(value, str):
+        return value
+    name, _, plane = value.rpartition(":")
+    path, number = (Path(name), int(plane)) if name and plane.isdigit() else (Path(value), None)
+    if path.suffix == ".npy":
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as cause:
+            raise InputError(f"{field}: expected a number, a .tif or a .npy map, found {value!r} ({cause}).") from cause
+    else:
+        image = open_image(path, axes=None if number is None else "ZYX")
+        array = image.read()
+    if array.ndim == 3 and number is not None and number < len(array):
+        array = array[number]
+    if array.ndim != 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
+        raise InputError(
+            f"{field}: expected a map (H, W) of finite numbers, found shape {array.shape} in {path}. "
+            "Pick a plane of a stack with :K after the name."
+        )
+    return array.astype(np.float32)
+
+
+def check_shapes(values: dict[str, Any]) -> None:
+    """Raises where maps of one camera have different shapes."""
+    shapes = {name: np.shape(value) for name, value in values.items() if np.ndim(value)}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InputError(f"camera: expected maps of one shape, found {listed}. Crop or transpose them.")
