@@ -78,6 +78,13 @@ def optional(value: Any) -> Any:
     return None if value == "auto" else value
 
 
+def positive(name: str, value: Any) -> float:
+    """A number above 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InputError(f"{name}: expected a number above 0, found {value!r}.")
+    return float(value)
+
+
 def tile_size(value: Any) -> Any:
     """`auto`, or a positive number of pixels."""
     if value in ("auto", None):

@@ -1,11 +1,16 @@
-"""Restores images with a trained model."""
+"""Restores images, or localizes the emitters of movies, with a trained model or by maximum likelihood."""
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hydra
 from bioflax.experiments import _command
+
+from bioflax.configuration import build
+from bioflax.errors import InputError
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="predict")
@@ -15,10 +20,24 @@ def main(config: Any) -> None:
     plain, overrides, _ = _command.settings(config)
     _command.prepare_compute()
     from bioflax import hub
+
+    if str(plain["model"]) == "mle":
+        if plain["psf"] is None:
+            raise InputError(
+                "psf: the classical localizer needs a spot. Give psf=gaussian psf.sigma_nm=..., or another."
+            )
+        return localize(plain, overrides, None)
+    model = hub.load(str(plain["model"]))
+    if model.card.task == "localize":
+        return localize(plain, overrides, model)
+    restore(plain, overrides, model)
+
+
+def restore(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
+    """Images to images."""
     from bioflax.predict.files import output_folder, predict_files, result_name
     from bioflax.runs import Run
 
-    model = hub.load(str(plain["model"]))
     folder, name = output_folder(plain["output"]), result_name(plain["output"])
     with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:
         done = predict_files(
@@ -33,6 +52,40 @@ def main(config: Any) -> None:
         )
         run.finish(task=model.card.task, model=str(plain["model"]), files=done.files, seconds=done.seconds)
     print(f"{len(done.files)} file(s) in {plain['output']}")
+
+
+def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
+    """Movies to tables; `model` None is maximum likelihood."""
+    from bioflax.predict.localizations import is_table, localize_files
+    from bioflax.predict.movie import card_camera, localize_classically, localize_movie
+    from bioflax.runs import Run
+
+    camera = None if plain["camera"] is None else build(plain["camera"], "camera")
+    threshold = (
+        {} if plain["threshold"] == "auto" else {"threshold": _command.positive("threshold", plain["threshold"])}
+    )
+    if model is None:
+        depths = tuple(float(z) for z in plain["z_nm"])
+        localizer = partial(
+            localize_classically, build(plain["psf"], "psf"), camera=camera, z_range_nm=depths, **threshold
+        )
+    else:
+        camera = card_camera(model) if camera is None else camera
+        localizer = partial(localize_movie, model, camera=camera, tile=_command.tile_size(plain["tile"]), **threshold)
+    output = Path(str(plain["output"]))
+    folder = output.parent if is_table(output) else output
+    name = f"{output.stem}.result.json" if is_table(output) else "result.json"
+    with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:
+        done = localize_files(
+            localizer,
+            str(plain["input"]),
+            output,
+            axes=_command.optional(plain["axes"]),
+            render_nm=plain["render_nm"],
+        )
+        metrics = {"localizations": done.localizations}
+        run.finish(task="localize", model=str(plain["model"]), files=done.files, seconds=done.seconds, metrics=metrics)
+    print(f"{done.localizations} localizations in {plain['output']}")
 
 
 if __name__ == "__main__":

@@ -32,11 +32,13 @@ def test_every_choice_composes_and_builds(group, name) -> None:
         overrides = ["data=simulated"] if group == "data" else ["data=simulated", f"{group}={name}"]
     elif name in ("gaussian_process", "denoise_gaussian_process", "denoise_simulated"):
         overrides = [f"{group}={name}"]
+    if group == "backbone" and name in ("decode", "decode_small", "liteloc"):
+        overrides += ["head=emitters"]
     config = composed("train", *overrides)
     for part in ("hardware", "task", "data", "optim"):
         assert build(config[part], part) is not None
     model = build(config["model"], rngs=nnx.Rngs(0))
-    assert model.channels_in == 1 and model.receptive_field > 0
+    assert model.channels_in == config["backbone"]["channels_in"] and model.receptive_field > 0
     check_arguments(fit, config["train"], "train")
 
 

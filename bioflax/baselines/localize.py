@@ -41,7 +41,8 @@ def localize(
 
     Returns:
         Columns of equal length: frame, x_nm, y_nm (from the outer corner of the first pixel), z_nm where the spot tells it,
-        photons, background_photons, their Cramer-Rao bounds as sigma_x_nm .. and crlb_x_nm .., snr, chi_square.
+        photons, background_photons; their Cramer-Rao bounds as sigma_x_nm .., those of the position as crlb_x_nm .. too;
+        snr, chi_square.
 
     Raises:
         InputError: frames, maps or settings that do not fit.
@@ -111,7 +112,10 @@ def fit_spots(
             table[name] = values[good, i]
     for i, name in enumerate(COLUMNS):
         if name in table:
-            table[f"sigma_{name}"] = table[f"crlb_{name}"] = deviations[good, i]
+            table[f"sigma_{name}"] = deviations[good, i]
+    for axis in ("x_nm", "y_nm", "z_nm"):  # of a fit by maximum likelihood both are the bound at the fit
+        if axis in table:
+            table[f"crlb_{axis}"] = table[f"sigma_{axis}"]
     return {**table, "snr": spots.snr[good].astype(np.float64), "chi_square": fits.chi_square[good].astype(np.float64)}
 
 

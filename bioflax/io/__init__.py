@@ -14,5 +14,9 @@ from bioflax.io.images import image_stem as image_stem
 from bioflax.io.images import list_images as list_images
 from bioflax.io.images import natural_key as natural_key
 from bioflax.io.images import open_image as open_image
+from bioflax.io.localizations import LOCALIZATION_FORMATS as LOCALIZATION_FORMATS
+from bioflax.io.localizations import Localizations as Localizations
+from bioflax.io.localizations import read_localizations as read_localizations
+from bioflax.io.localizations import write_localizations as write_localizations
 from bioflax.io.sink import ImageSink as ImageSink
 from bioflax.io.sink import save_image as save_image

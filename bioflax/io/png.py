@@ -102,3 +102,27 @@ def _check_grey(pixels: np.ndarray, path: Path) -> None:
             f"{path}: expected a grey picture, found {colours.shape[-1]} colours that differ; "
             "save it as grey, or keep the colours as channels with axes=YXC"
         )
+
+
+def write_png(path: str | Path, picture: np.ndarray) -> None:
+    """Writes a picture, aside first and renamed when complete.
+
+    Args:
+        path: `.png`.
+        picture: (H, W) or (H, W, 3) uint8.
+
+    Raises:
+        InputError: another shape or type, Pillow missing, or a file that cannot be written.
+    """
+    image = require("PIL.Image", "report")
+    path, picture = Path(path), np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or (picture.ndim == 3 and picture.shape[2] != 3):
+        raise InputError(f"picture: expected (H, W) or (H, W, 3) uint8, found {picture.dtype} {picture.shape}.")
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        image.fromarray(picture).save(aside, format="PNG")
+        aside.replace(path)
+    except OSError as cause:
+        raise InputError(f"{path} cannot be written: {cause.strerror or cause}") from cause
+    finally:
+        aside.unlink(missing_ok=True)

@@ -1,5 +1,15 @@
-"""Losses: elementwise, never reduced, mask last."""
+"""Losses: never reduced over the batch. Those of pixels are elementwise, mask last; those of emitters are per example."""
 
+from bioflax.losses.emitters import emitter_nll, liteloc_nll
 from bioflax.losses.regression import absolute_error, gaussian_nll, laplace_nll, squared_error
+from bioflax.losses.volumes import volume_mse_dice
 
-__all__ = ["absolute_error", "gaussian_nll", "laplace_nll", "squared_error"]
+__all__ = [
+    "absolute_error",
+    "emitter_nll",
+    "gaussian_nll",
+    "laplace_nll",
+    "liteloc_nll",
+    "squared_error",
+    "volume_mse_dice",
+]

@@ -1,24 +1,47 @@
 """Metrics: fidelity, resolution, calibration, intervals, and states that merge across batches and devices."""
 
 from bioflax.metrics.calibration import Reliability, coverage, crps, ence, reliability, within
+from bioflax.metrics.emitter_curves import EmitterCurve, binned_score, tolerance_curve
+from bioflax.metrics.emitter_errors import errors_over_crlb, false_positives_per_um2, grid_bias, sigma_calibration
+from bioflax.metrics.emitters import (
+    Comparison,
+    compare_localizations,
+    detection,
+    efficiency,
+    score_localizations,
+    summarize,
+)
 from bioflax.metrics.image import affine_match, microssim, nrmse, psnr, si_psnr, ssim
 from bioflax.metrics.intervals import bootstrap, paired_bootstrap
+from bioflax.metrics.matching import MATCHING_RULES, Matches, match_emitters
 from bioflax.metrics.resolution import RingCorrelation, frc, frc_resolution_px, radial_power, spectral_psnr
 from bioflax.metrics.running import Mean, State, compute, merge
 
 __all__ = [
+    "MATCHING_RULES",
+    "Comparison",
+    "EmitterCurve",
+    "Matches",
     "Mean",
     "Reliability",
     "RingCorrelation",
     "State",
     "affine_match",
+    "binned_score",
     "bootstrap",
+    "compare_localizations",
     "compute",
     "coverage",
     "crps",
+    "detection",
+    "efficiency",
     "ence",
+    "errors_over_crlb",
+    "false_positives_per_um2",
     "frc",
     "frc_resolution_px",
+    "grid_bias",
+    "match_emitters",
     "merge",
     "microssim",
     "nrmse",
@@ -26,8 +49,12 @@ __all__ = [
     "psnr",
     "radial_power",
     "reliability",
+    "score_localizations",
     "si_psnr",
+    "sigma_calibration",
     "spectral_psnr",
     "ssim",
+    "summarize",
+    "tolerance_curve",
     "within",
 ]

@@ -1,21 +1,30 @@
 """Networks: backbones in 2-D and 3-D, heads, and the model that joins one of each."""
 
 from bioflax.models.blocks import BatchNorm, Conv
+from bioflax.models.decode import DECODE
+from bioflax.models.deepstorm3d import DeepSTORM3D, VolumeHead
 from bioflax.models.dncnn import DnCNN
+from bioflax.models.emitter_head import EmitterHead
 from bioflax.models.heads import Direct, Gaussian, Laplace, Residual
+from bioflax.models.liteloc import LiteLoc
 from bioflax.models.model import Model, build_from, describe
 from bioflax.models.unet import UNet
 
 __all__ = [
+    "DECODE",
     "BatchNorm",
     "Conv",
+    "DeepSTORM3D",
     "Direct",
     "DnCNN",
+    "EmitterHead",
     "Gaussian",
     "Laplace",
+    "LiteLoc",
     "Model",
     "Residual",
     "UNet",
+    "VolumeHead",
     "build_from",
     "describe",
 ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from bioflax.errors import InputError
-from bioflax.ops.conv import convolve, convolve_joined
+from bioflax.ops.conv import convolve_dilated, convolve_joined
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
@@ -22,6 +22,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 INITIALIZERS: dict[str, Callable[..., jax.Array]] = {
     "glorot_uniform": jax.nn.initializers.glorot_uniform(),
     "he_normal": jax.nn.initializers.he_normal(),
+    "he_normal_tanh": jax.nn.initializers.variance_scaling((5 / 3) ** 2, "fan_in", "truncated_normal"),  # before a tanh
+    "lecun_normal": jax.nn.initializers.lecun_normal(),  # He's for a layer with no rectifier behind it
     "orthogonal": jax.nn.initializers.orthogonal(),
     "zeros": jax.nn.initializers.zeros,
 }
@@ -48,6 +50,39 @@ def check_kernel(field: str, value: object) -> None:
         raise InputError(f"{field}: expected an odd size (the window has a centre); found {value}")
 
 
+def reach(path: Sequence[int | str], stride: int) -> int:
+    """How far, in input pixels, the farthest pixel that an output pixel reads can lie.
+
+    Args:
+        path: the layers from the output back to the input: a window's radius in pixels of its own grid, "up" for a
+            twofold nearest-neighbour upsampling, "down" for a pooling of pairs. The longest path of the network.
+        stride: pixels of the coarsest grid; the answer is the worst of an output pixel's places in it.
+    """
+    farthest = 0
+    for pixel in range(stride):
+        low = high = pixel
+        for step in path:
+            if step == "up":
+                low, high = low // 2, high // 2
+            elif step == "down":
+                low, high = 2 * low, 2 * high + 1
+            else:
+                low, high = low - step, high + step
+        farthest = max(farthest, pixel - low, high - pixel)
+    return farthest
+
+
+def check_image(image: jax.Array, channels: int, stride: int) -> None:
+    """Raises an InputError unless `image` is (N, H, W, channels) with sides that are multiples of `stride`."""
+    if image.ndim != 4 or image.shape[-1] != channels:
+        raise InputError(f"image: expected (N, H, W, C) with C={channels}; found shape {tuple(image.shape)}")
+    if any(size % stride for size in image.shape[1:3]):
+        raise InputError(
+            f"image: expected spatial sizes that are multiples of {stride}; found {tuple(image.shape[1:3])}."
+            " Pad the image"
+        )
+
+
 class Conv(nnx.Module):
     """A stride-1 convolution that keeps the size, with an optional bias.
 
@@ -59,6 +94,7 @@ class Conv(nnx.Module):
         kernel: window size in pixels, odd, the same along every axis.
         spatial_dims: 2 or 3.
         bias: add a constant per output channel.
+        dilation: distance between the window's taps in pixels.
         init: initializer of the kernel, a name in `INITIALIZERS`.
     """
 
@@ -70,23 +106,30 @@ class Conv(nnx.Module):
         spatial_dims: int = 2,
         *,
         bias: bool = True,
+        dilation: int = 1,
         init: str = "glorot_uniform",
         rngs: nnx.Rngs,
     ) -> None:
         check_count("channels_in", channels_in)
         check_count("channels_out", channels_out)
+        check_count("dilation", dilation)
         check_kernel("kernel", kernel)
         choose("spatial_dims", spatial_dims, (2, 3))
         choose("init", init, INITIALIZERS)
+        self.dilation = dilation
         shape = (kernel,) * spatial_dims + (channels_in, channels_out)
         self.kernel = nnx.Param(INITIALIZERS[init](rngs.params(), shape, jnp.float32))
         self.bias = nnx.Param(jnp.zeros((channels_out,), jnp.float32)) if bias else None
 
     def __call__(self, image: jax.Array, coarse: jax.Array | None = None) -> jax.Array:
-        """Convolves `image`; a map `coarse` of half its size is first upsampled by repeating pixels and put before it."""
+        """Convolves `image`; a map `coarse` of half its size is first upsampled by repeating pixels and put before it.
+
+        Only a window without dilation takes a coarse map.
+        """
         kernel = self.kernel[...]
         image = image.astype(kernel.dtype)
-        output = convolve(image, kernel) if coarse is None else convolve_joined(coarse, image, kernel)
+        joined = coarse is not None
+        output = convolve_joined(coarse, image, kernel) if joined else convolve_dilated(image, kernel, self.dilation)
         return output if self.bias is None else output + self.bias[...]
 
 
@@ -165,3 +208,39 @@ class Stage(nnx.Module):
         if self.norm is not None:
             image = self.norm(image)
         return ACTIVATIONS[self.activation](image)
+
+
+class LateNormStage(nnx.Module):
+    """A convolution, a (leaky) rectifier and then a batch norm: the order of DeepSTORM3D and LiteLoc.
+
+    Args:
+        channels_in: channels of the input.
+        channels_out: channels of the output.
+        dilation: distance between the taps of the 3x3 window in pixels.
+        slope: of the rectifier below zero.
+        init: a name in `INITIALIZERS`.
+    """
+
+    def __init__(
+        self,
+        channels_in: int,
+        channels_out: int,
+        *,
+        dilation: int = 1,
+        slope: float = 0.0,
+        init: str = "he_normal",
+        rngs: nnx.Rngs,
+    ) -> None:
+        self.slope = slope
+        self.conv = Conv(channels_in, channels_out, 3, 2, dilation=dilation, init=init, rngs=rngs)
+        self.norm = late_norm(channels_out)
+
+    def __call__(self, *maps: jax.Array) -> jax.Array:
+        """Runs the stage on the maps, (N, H, W, C) each, concatenated along the channels."""
+        image = self.conv(maps[0] if len(maps) == 1 else jnp.concatenate(maps, axis=-1))
+        return self.norm(jnp.maximum(image, self.slope * image) if self.slope else jax.nn.relu(image))
+
+
+def late_norm(channels: int) -> BatchNorm:
+    """The batch norm of DeepSTORM3D and LiteLoc (PyTorch's defaults)."""
+    return BatchNorm(channels, momentum=0.9, epsilon=1e-5)

@@ -10,8 +10,12 @@ import jax
 from flax import nnx
 
 from bioflax.errors import InputError
+from bioflax.models.decode import DECODE
+from bioflax.models.deepstorm3d import DeepSTORM3D, VolumeHead
 from bioflax.models.dncnn import DnCNN
+from bioflax.models.emitter_head import EmitterHead
 from bioflax.models.heads import Direct, Gaussian, Laplace, Residual
+from bioflax.models.liteloc import LiteLoc
 from bioflax.models.unet import UNet
 
 
@@ -57,9 +61,9 @@ class Model(nnx.Module):
         return self.head(self.backbone(image), image)
 
 
-PARTS: dict[str, type[nnx.Module]] = {
-    part.__name__: part for part in (Model, UNet, DnCNN, Direct, Residual, Gaussian, Laplace)
-}
+BACKBONES = (UNet, DnCNN, DECODE, LiteLoc, DeepSTORM3D)
+HEADS = (Direct, Residual, Gaussian, Laplace, EmitterHead, VolumeHead)
+PARTS: dict[str, type[nnx.Module]] = {part.__name__: part for part in (Model, *BACKBONES, *HEADS)}
 
 
 def describe(module: nnx.Module) -> dict[str, Any]:

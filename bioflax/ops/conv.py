@@ -70,6 +70,31 @@ def convolve_joined(coarse: jax.Array, fine: jax.Array, kernel: jax.Array) -> ja
     return lax.platform_dependent(coarse, fine, kernel, cpu=apart, default=concatenated)
 
 
+def convolve_dilated(image: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
+    """Convolves with the window's taps `dilation` pixels apart, zero padding so that the size is kept.
+
+    Args:
+        image: (N, [Z,] H, W, C_in), any float type.
+        kernel: ([kz,] ky, kx, C_in, C_out), odd sizes, the same type as `image`.
+        dilation: distance between taps in pixels.
+
+    Returns:
+        (N, [Z,] H, W, C_out).
+    """
+    window = kernel.shape[:-2]
+    if dilation == 1 or math.prod(window) == 1:
+        return convolve(image, kernel)
+    # The plain form is fast on CPU too: to split the image into `dilation`**2 phases costs 2 to 6 times more in training.
+    return lax.conv_general_dilated(
+        image,
+        kernel,
+        (1,) * len(window),
+        [(dilation * (size // 2),) * 2 for size in window],
+        rhs_dilation=(dilation,) * len(window),
+        dimension_numbers=_LAYOUT[len(window)],
+    )
+
+
 def _convolve_upsampled(coarse: jax.Array, kernel: jax.Array) -> jax.Array:
     """`convolve(upsample_nearest(coarse), kernel)`, computed at the coarse resolution.
 

@@ -26,6 +26,35 @@ def max_pool(image: jax.Array) -> jax.Array:
     return image
 
 
+def average_pool(image: jax.Array) -> jax.Array:
+    """Halves every spatial axis by the mean of each pair.
+
+    Args:
+        image: (N, [Z,] H, W, C), spatial sizes even.
+
+    Returns:
+        (N, [Z/2,] H/2, W/2, C).
+    """
+    for axis in range(1, image.ndim - 1):
+        first, second = _pairs(image, axis)
+        image = 0.5 * (first + second)
+    return image
+
+
+def space_to_depth(image: jax.Array) -> jax.Array:
+    """Halves every spatial axis by moving each pair into the channels: a window of 2 with stride 2 becomes a window of 1.
+
+    Args:
+        image: (N, [Z,] H, W, C), spatial sizes even.
+
+    Returns:
+        (N, [Z/2,] H/2, W/2, 2C per axis halved): all of the even pixels, then all of the odd ones, first axis innermost.
+    """
+    for axis in range(1, image.ndim - 1):
+        image = jnp.concatenate(_pairs(image, axis), axis=-1)
+    return image
+
+
 def max_blur_pool(image: jax.Array) -> jax.Array:
     """Halves every spatial axis by a running maximum of two and a binomial blur of three (less aliasing).
 

@@ -20,10 +20,11 @@ OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".npy", ".npz", ".h5", ".zarr
 
 @dataclass(frozen=True)
 class Predicted:
-    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}."""
+    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`: how many."""
 
     files: list[str]
     seconds: dict[str, float]
+    localizations: int | None = None
 
 
 def output_folder(output: str | Path) -> Path:

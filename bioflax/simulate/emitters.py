@@ -37,6 +37,7 @@ class EmitterSimulator:
         structure: relative amplitude of a smooth background of blotches of `structure_px`.
         z_nm: range of depths.
         lifetime_frames: mean time an emitter is on.
+        whole_frames: emitters go on and off between frames only, so that each frame has all of an emitter's light.
         size: pixels a side of the field.
         frames: consecutive frames; the truth belongs to the one in the middle.
         spot_px: side of the window in which a spot is drawn; None draws it over the whole field (spots that are cheap).
@@ -53,6 +54,7 @@ class EmitterSimulator:
     structure_px: float = quantity("px", at_least=3.0, default=12.0)
     z_nm: tuple[float, float] = quantity("nm", kind="span", default=(-500.0, 500.0))
     lifetime_frames: float = quantity("frames", above=0.0, default=2.0)
+    whole_frames: bool = False
     size: int = 40
     frames: int = 3
     spot_px: int | None = None
@@ -93,8 +95,13 @@ class EmitterSimulator:
     def _needed_room(self) -> int:
         most = self.emitters_per_um2[1] if isinstance(self.emitters_per_um2, tuple) else self.emitters_per_um2
         area = (self.canvas_px * float(self.psf.pixel_nm) / 1000.0) ** 2
-        mean = float(most) * area * (float(self.lifetime_frames) + self.frames) / (float(self.lifetime_frames) + 1.0)
+        touched = self._frames_touched(math.expm1, float(self.lifetime_frames))
+        mean = float(most) * area * (touched - 1.0 + self.frames) / touched
         return math.ceil(mean + 5.0 * math.sqrt(mean) + 4)
+
+    def _frames_touched(self, expm1: Any, lifetime: Any) -> Any:
+        """Mean number of frames that an emitter shines in: lifetime + 1, or the mean of a rounded-up exponential."""
+        return -1.0 / expm1(-1.0 / lifetime) if self.whole_frames else lifetime + 1.0
 
     def draw(self, key: jax.Array, room: int) -> dict[str, jax.Array]:
         """Emitters of one example.
@@ -109,13 +116,16 @@ class EmitterSimulator:
         """
         keys = jax.random.split(key, 8)
         area = (self.canvas_px * self.psf.pixel_nm / 1000.0) ** 2
-        # In a stationary state births x (lifetime + 1) emitters shine in a frame.
-        births = _draw(keys[0], self.emitters_per_um2) * area / (self.lifetime_frames + 1.0)
-        already = noise.poisson(keys[1], births * self.lifetime_frames)
+        # In a stationary state births x touched emitters shine in a frame, all but one birth's worth of them already.
+        touched = self._frames_touched(jnp.expm1, self.lifetime_frames)
+        births = _draw(keys[0], self.emitters_per_um2) * area / touched
+        already = noise.poisson(keys[1], births * (touched - 1.0))
         later = noise.poisson(keys[2], births * self.frames)
         number = jnp.arange(room)
         start = jnp.where(number < already, 0.0, noise.uniform(keys[3], (room,), 0.0, float(self.frames)))
         on = -self.lifetime_frames * jnp.log1p(-noise.uniform(keys[4], (room,)))
+        if self.whole_frames:
+            start, on = jnp.floor(start), jnp.ceil(on)
         frame = jnp.arange(self.frames)
         share = jnp.minimum((start + on)[:, None], frame + 1.0) - jnp.maximum(start[:, None], frame)
         flux = _draw(keys[5], self.photons, (room,), logarithmic=True)

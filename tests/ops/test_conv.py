@@ -9,7 +9,7 @@ import pytest
 from jax import export, lax
 
 from bioflax.ops import conv
-from bioflax.ops.conv import convolve, convolve_joined
+from bioflax.ops.conv import convolve, convolve_dilated, convolve_joined
 from bioflax.ops.resample import upsample_nearest
 
 LAYOUT = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
@@ -158,3 +158,17 @@ def test_blocks_stay_few(shape):
     images, rows = conv._block_shape(shape, 64)
     assert 1 <= images <= shape[0] and 1 <= rows <= shape[1]
     assert -(-shape[0] // images) * -(-shape[1] // rows) <= 4 * conv._MANY_BLOCKS
+
+
+@pytest.mark.parametrize(
+    ("case", "dilation"), [((2, (7, 9), 3, 3, 4), 2), ((1, (4, 5), 5, 2, 2), 16), (CASES[5], 3)], ids=str
+)
+def test_dilation_is_a_window_with_zeros_between_its_taps(case, dilation):
+    image, kernel, _ = draw(case)
+    dims = len(case[1])
+    stuffed = np.zeros(
+        [dilation * (size - 1) + 1 for size in kernel.shape[:dims]] + list(kernel.shape[dims:]), np.float32
+    )
+    stuffed[(slice(None, None, dilation),) * dims] = kernel
+    np.testing.assert_allclose(convolve_dilated(image, kernel, dilation), plain(image, stuffed), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(convolve_dilated(image, kernel, 1), convolve(image, kernel))

@@ -85,3 +85,13 @@ def test_a_window_on_an_even_pixel_equals_the_whole(function):
     inside = slice(halo, height - halo), slice(halo, width - halo)
     cut = whole[:, top : top + height, left : left + width]
     np.testing.assert_array_equal(window[:, inside[0], inside[1]], cut[:, inside[0], inside[1]])
+
+
+def test_average_pool_and_space_to_depth_of_every_pair():
+    image = jnp.asarray(np.random.default_rng(0).normal(size=(2, 4, 6, 3)), jnp.float32)
+    pairs = np.asarray(image).reshape(2, 2, 2, 3, 2, 3)
+    np.testing.assert_allclose(average_pool(image), pairs.mean(axis=(2, 4)), atol=1e-6)
+    expected = np.concatenate([pairs[:, :, row, :, column] for column in (0, 1) for row in (0, 1)], axis=-1)
+    np.testing.assert_array_equal(space_to_depth(image), expected)
+    volume = jnp.arange(16.0).reshape(1, 2, 4, 2, 1)
+    np.testing.assert_allclose(average_pool(volume)[0, 0, :, 0, 0], [5.5, 9.5])

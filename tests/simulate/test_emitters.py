@@ -42,6 +42,13 @@ def test_density_and_duty_are_those_of_the_stationary_process(many) -> None:
     assert share.mean() == pytest.approx(2 / 3, abs=0.03)  # lifetime / (lifetime + 1)
 
 
+def test_whole_frames_hold_all_the_light_of_an_emitter() -> None:
+    simulator = EmitterSimulator(size=24, emitters_per_um2=1.0, photons=1000.0, whole_frames=True)
+    batch = jax.device_get(jax.jit(lambda s, k: s.sample(k, 400))(simulator, jax.random.key(0)))
+    assert np.allclose(batch["photons"][batch["present"]], 1000.0)
+    assert batch["present"].sum(1).mean() == pytest.approx(2.4**2, rel=0.06)
+
+
 def test_light_is_conserved_and_the_background_is_the_truth() -> None:
     simulator = EmitterSimulator(psf=Gaussian(), size=40, margin_px=0, structure=0.3)
     light, emitters, background = jax.jit(lambda s, k: s.expected_photons(k))(simulator, jax.random.key(1))

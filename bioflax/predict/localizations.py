@@ -1,0 +1,118 @@
+"""Localization of files: a movie, a folder or a glob of them; each gives a table and a rendered picture."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bioflax.errors import InputError
+from bioflax.io import (
+    Localizations,
+    image_from_array,
+    image_stem,
+    list_images,
+    open_image,
+    save_image,
+    write_localizations,
+)
+from bioflax.io.png import write_png
+from bioflax.ops.colouring import colour_by_z, scale_bar, tone
+from bioflax.ops.rendering import render_gaussian
+from bioflax.predict.files import Predicted
+from bioflax.train.log import ProgressBar
+
+TABLES = (".csv", ".hdf5", ".h5")
+RENDER_PX = 16_000  # widest picture that is rendered
+
+Localizer = Callable[..., Localizations]
+
+
+def localize_files(
+    localizer: Localizer,
+    inputs: str | Path,
+    output: str | Path,
+    *,
+    axes: str | None = None,
+    render_nm: float | None = 20.0,
+) -> Predicted:
+    """Localizes movies into tables, each with a picture beside it.
+
+    Args:
+        localizer: `(movie, on_progress=...) -> Localizations`, such as `localize_movie` with a model and a camera bound.
+        inputs: a file, a folder or a glob.
+        output: a folder, or the name of the table for a single input: `.csv` (ThunderSTORM) or `.hdf5` (Picasso).
+        axes: of the inputs, where they do not say them: TYX.
+        render_nm: pixel of the rendered picture; None renders nothing.
+
+    Returns:
+        The files, and the seconds they took.
+
+    Raises:
+        InputError: inputs that cannot be read, one table for several inputs, an output that is no table.
+    """
+    paths, output = list_images(inputs), Path(output)
+    single = output.suffix.lower() in TABLES
+    if not single and output.suffix:
+        raise InputError(f"output: expected a folder or a table ({', '.join(TABLES)}), found {output}.")
+    if single and len(paths) > 1:
+        raise InputError(f"output: {output} is one table, {inputs} holds {len(paths)} movies. Give a folder.")
+    if render_nm is not None and not render_nm > 0:
+        raise InputError(f"render_nm: expected more than 0, or null for no picture, found {render_nm}.")
+    begun, written, number = time.monotonic(), [], 0
+    with ProgressBar("localize", len(paths) * 1000) as bar:
+        for done, path in enumerate(paths):
+            name = output if single else output / f"{image_stem(path)}.csv"
+            name.parent.mkdir(parents=True, exist_ok=True)
+            movie = open_image(path, axes)
+            if not movie.lazy:  # else every chunk would decode the whole file again
+                movie = image_from_array(movie.read(), movie.axes, movie.pixel_nm, str(movie.path))
+
+            def show(frame: int, frames: int, done: int = done, path: Path = path) -> None:
+                bar.update(done * 1000 + 1000 * frame // frames, path.name)
+
+            table = localizer(movie, on_progress=show)
+            number += len(table)
+            write_localizations(table, name)
+            written.append(str(name))
+            if render_nm is not None:
+                written += [str(made) for made in render(table, name, render_nm)]
+    return Predicted(written, {"predict": time.monotonic() - begun}, number)
+
+
+def render(table: Localizations, beside: Path, render_nm: float) -> list[Path]:
+    """Writes `<stem>_render.tif` (localizations per pixel, float32) and `<stem>_render.png` (by depth where there is one).
+
+    Args:
+        table: with its pixel size and the size of its frames.
+        beside: the table's file.
+        render_nm: pixel of the picture; made larger where the picture would be wider than 16,000 px.
+
+    Returns:
+        The files; the PNG is left out in an install without Pillow.
+    """
+    size_nm = tuple(side * table.pixel_nm for side in table.size_px)
+    render_nm = max(render_nm, max(size_nm) / RENDER_PX)
+    stem = image_stem(beside)
+    where = {"pixel_nm": render_nm, "size_nm": size_nm}
+    sigma = np.maximum(table.columns.get("sigma_x_nm", np.full(len(table), render_nm)), 0.5 * render_nm)
+    picture = render_gaussian(table["x_nm"], table["y_nm"], sigma, **where)
+    made = [beside.with_name(f"{stem}_render.tif")]
+    save_image(made[0], picture.astype(np.float32), "YX", {"Y": render_nm, "X": render_nm})
+    if "z_nm" in table.columns and len(table):
+        shown = colour_by_z(table["x_nm"], table["y_nm"], table["z_nm"], sigma, **where)
+    else:
+        shown = np.round(255 * tone(picture)).astype(np.uint8) if picture.max() > 0 else picture.astype(np.uint8)
+    try:
+        write_png(beside.with_name(f"{stem}_render.png"), scale_bar(shown, render_nm)[0])
+        made.append(beside.with_name(f"{stem}_render.png"))
+    except InputError:  # a plain install draws nothing; the table is good without
+        pass
+    return made
+
+
+def is_table(output: str | Path) -> bool:
+    """Whether an output names a localization table."""
+    return Path(output).suffix.lower() in TABLES
