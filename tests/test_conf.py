@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flax import nnx
 from hydra import compose, initialize_config_module
@@ -11,11 +12,28 @@ from omegaconf import OmegaConf
 
 from bioflax.configuration import build, check_arguments
 from bioflax.errors import InputError
+from bioflax.io import save_image
+from bioflax.optics.psf import Gaussian
 from bioflax.train import fit
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-GROUPS = ("task", "backbone", "head", "optim", "hardware", "data", "experiment", "scene", "camera")
+GROUPS = ("task", "backbone", "head", "optim", "hardware", "data", "experiment", "scene", "camera", "psf")
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+# What a choice needs beside itself; by default some folder.
+NEEDS = {
+    ("data", "simulated"): [],
+    ("data", "gaussian_process"): [],
+    ("data", "emitters"): [],
+    ("scene", ""): ["data=simulated"],
+    ("camera", ""): ["data=simulated"],
+    ("psf", ""): ["data=emitters"],
+    ("experiment", "denoise_gaussian_process"): [],
+    ("experiment", "denoise_simulated"): [],
+    ("experiment", "localize_astigmatic"): [],
+    ("backbone", "decode"): ["data=emitters", "head=emitters"],
+    ("backbone", "decode_small"): ["data=emitters", "head=emitters"],
+    ("backbone", "liteloc"): ["data=emitters", "head=emitters"],
+}
 COMMANDS = [path.stem for path in sorted(CONF.glob("*.yaml")) if not path.stem.startswith("_")]
 
 
@@ -26,14 +44,13 @@ def composed(command: str, *overrides: str) -> dict:
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=[f"{group}={name}" for group, name in CHOICES])
-def test_every_choice_composes_and_builds(group, name) -> None:
-    overrides = [f"{group}={name}", "data.folder=images"]
-    if (group, name) == ("data", "simulated") or group in ("scene", "camera"):
-        overrides = ["data=simulated"] if group == "data" else ["data=simulated", f"{group}={name}"]
-    elif name in ("gaussian_process", "denoise_gaussian_process", "denoise_simulated"):
-        overrides = [f"{group}={name}"]
-    if group == "backbone" and name in ("decode", "decode_small", "liteloc"):
-        overrides += ["head=emitters"]
+def test_every_choice_composes_and_builds(group, name, tmp_path) -> None:
+    overrides = [f"{group}={name}", *NEEDS.get((group, name), NEEDS.get((group, ""), ["data.folder=images"]))]
+    if name == "measured":
+        stack = 1000 * np.asarray(Gaussian().spots((41, 41), 2050.0, 2050.0, 0.0)) * np.ones((9, 1, 1))
+        counts = 100 + np.random.default_rng(0).poisson(20 * stack + 5)
+        save_image(tmp_path / "beads.tif", counts.astype(np.float32), "ZYX")
+        overrides += [f"psf.beads={tmp_path / 'beads.tif'}", "psf.z_step_nm=100"]
     config = composed("train", *overrides)
     for part in ("hardware", "task", "data", "optim"):
         assert build(config[part], part) is not None

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from bioflax.errors import InputError
-from bioflax.io import open_image
+from bioflax.io import open_image, read_localizations
 from bioflax.optics.camera import EMCCD, SCMOS
+from bioflax.optics.psf import Measured, from_beads
 
 Value = float | str | None
 
@@ -109,3 +110,44 @@ def check_shapes(values: dict[str, Any]) -> None:
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise InputError(f"camera: expected maps of one shape, found {listed}. Crop or transpose them.")
+
+
+def measured_psf(
+    beads: str,
+    pixel_nm: float,
+    z_step_nm: float,
+    bead_positions: str | None = None,
+    z_first_nm: float | None = None,
+    window_px: int = 25,
+    normalise: str = "plane",
+    offset_adu: float = 100.0,
+) -> Measured:
+    """A spot measured on a z-stack of beads.
+
+    Args:
+        beads: TIFF of axes ZYX, counts.
+        pixel_nm, z_step_nm, z_first_nm, window_px, normalise: as `optics.psf.from_beads`.
+        bead_positions: a localization table; the places of its first frame are the beads, z comes from the stack.
+        offset_adu: counts without light. The gain does not matter: the spot sums to 1.
+
+    Raises:
+        InputError: a file that cannot be read, or beads that make no spot.
+    """
+    image = open_image(beads)
+    if "Z" not in image.axes and image.axes.endswith("YX") and len(image.shape) == 3:
+        image = open_image(beads, axes="ZYX")
+    stack = image.read().astype(np.float32) - offset_adu
+    positions = None
+    if bead_positions is not None:
+        table = read_localizations(bead_positions, pixel_nm=pixel_nm)
+        positions = np.column_stack([table["x_nm"], table["y_nm"]])[table["frame"] == table["frame"].min()]
+    fitted = from_beads(
+        np.squeeze(stack),
+        pixel_nm=pixel_nm,
+        z_step_nm=z_step_nm,
+        z_first_nm=z_first_nm,
+        positions_nm=positions,
+        window_px=window_px,
+        normalise=normalise,
+    )
+    return fitted.psf

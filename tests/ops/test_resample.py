@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bioflax.ops import max_blur_pool, max_pool, upsample_linear, upsample_nearest
+from bioflax.ops import average_pool, max_blur_pool, max_pool, space_to_depth, upsample_linear, upsample_nearest
 
 ALL = [max_pool, max_blur_pool, upsample_linear, upsample_nearest]
 
