@@ -1,4 +1,4 @@
-"""Writes simulated fields, noisy and clean, as OME-TIFF."""
+"""Writes simulated fields, noisy and clean, or a movie of emitters with its truth."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from bioflax.configuration import build, check_arguments
 def main(config: Any) -> None:
     """One simulated data set."""
     plain, _, _ = _command.settings(config)
-    from bioflax.simulate.files import write_fields
+    from bioflax.simulate.emitters import EmitterSimulator
+    from bioflax.simulate.files import write_fields, write_movie
 
+    simulator, output = build(plain["simulator"], "simulator"), str(plain["output"])
+    if isinstance(simulator, EmitterSimulator):
+        check_arguments(write_movie, {name: plain[name] for name in ("seed", "frames")}, "")
+        shining = write_movie(simulator, output, seed=plain["seed"], frames=plain["frames"])
+        print(f"movie.tif and truth.csv with {shining} rows in {output}")
+        return
     check_arguments(write_fields, {name: plain[name] for name in ("seed", "fields", "repeats")}, "")
-    simulator = build(plain["simulator"], "simulator")
-    written = write_fields(
-        simulator, str(plain["output"]), seed=plain["seed"], fields=plain["fields"], repeats=plain["repeats"]
-    )
-    print(f"{written} files in {plain['output']}")
+    written = write_fields(simulator, output, seed=plain["seed"], fields=plain["fields"], repeats=plain["repeats"])
+    print(f"{written} files in {output}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Pictures from physics, inside jit."""
 
 from bioflax.simulate.emitters import EmitterSimulator as EmitterSimulator
+from bioflax.simulate.movie import simulate_movie as simulate_movie
 from bioflax.simulate.process import GaussianProcess as GaussianProcess
 from bioflax.simulate.scenes import Filaments as Filaments
 from bioflax.simulate.scenes import Mixed as Mixed

@@ -10,7 +10,7 @@ import pytest
 from bioflax.errors import InputError
 from bioflax.optics import EMCCD, SCMOS
 from bioflax.optics.psf import Astigmatic, Gaussian
-from bioflax.simulate import EmitterSimulator
+from bioflax.simulate import EmitterSimulator, simulate_movie
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,30 @@ def test_camera_maps_are_seen_in_random_parts() -> None:
 def test_impossible_settings_are_told(arguments, message) -> None:
     with pytest.raises(InputError, match=message):
         EmitterSimulator(**arguments)
+
+
+def test_a_movie_is_what_its_truth_says() -> None:
+    simulator = EmitterSimulator(
+        psf=Gaussian(), size=32, emitters_per_um2=0.3, background_photons=5.0, whole_frames=True
+    )
+    movie = simulate_movie(simulator, seed=1, frames=40)
+    assert movie["image"].shape == (40, 32, 32) and movie["image"].dtype == np.uint16
+    table = {name: movie[name] for name in ("frame", "x_nm", "y_nm", "z_nm", "photons", "emitter")}
+    assert len({len(values) for values in table.values()}) == 1 and set(np.unique(table["frame"])) <= set(range(1, 41))
+    assert len(table["frame"]) / 40 == pytest.approx(0.3 * 3.2**2, rel=0.3)
+    light = np.zeros((40, 32, 32))
+    for number in range(40):
+        rows = table["frame"] == number + 1
+        spots = Gaussian().spots((32, 32), *(jnp.asarray(table[f"{axis}_nm"][rows]) for axis in "xyz"))
+        light[number] = np.tensordot(table["photons"][rows], np.asarray(spots), 1)
+    seen = np.asarray(SCMOS().to_photons(movie["image"].astype(np.float32))) - 5.0
+    inner = (slice(None), slice(6, 26), slice(6, 26))  # emitters beyond the border shine in as well
+    residual = (seen - light)[inner] / np.sqrt(light[inner] / 0.82 + 5 / 0.82 + 4)
+    assert abs(residual.mean()) < 0.05 and 0.8 < residual.std() < 1.2
+    again = simulate_movie(simulator, seed=1, frames=40)
+    np.testing.assert_array_equal(again["image"], movie["image"])
+    # The same emitter shines in frames that follow one another.
+    frames = table["frame"][table["emitter"] == np.bincount(table["emitter"]).argmax()]
+    np.testing.assert_array_equal(np.diff(np.sort(frames)), 1)
+    with pytest.raises(InputError, match="frames"):
+        simulate_movie(simulator, seed=1, frames=0)
