@@ -73,5 +73,5 @@ def test_its_python_runs(tmp_path, monkeypatch) -> None:
 
 def test_packages_are_the_folders() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    rooms = {f"bioflax.{path.parent.name}" for path in (ROOT / "bioflax").glob("*/__init__.py")}
-    assert set(listed) == rooms | {"bioflax", "bioflax.conf", "bioflax.experiments"}
+    folders = [path.parent.relative_to(ROOT) for path in (ROOT / "bioflax").rglob("__init__.py")]
+    assert set(listed) == {".".join(folder.parts) for folder in folders} | {"bioflax.conf", "bioflax.experiments"}
