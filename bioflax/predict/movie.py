@@ -30,6 +30,7 @@ def localize_movie(
     camera: Camera,
     *,
     threshold: float = 0.5,
+    raw_threshold: float = 0.1,
     tile: TileChoice = "auto",
     memory_gb: float | None = None,
     on_progress: Progress | None = None,
@@ -41,6 +42,7 @@ def localize_movie(
         movie: axes TYX or YX.
         camera: turns counts into photons; maps must have the frames' size; None where the movie holds photons.
         threshold: score that an emitter must reach, 0 to 1.
+        raw_threshold: probability of its brightest pixel; DECODE's 0.3 loses emitters that four pixels share.
         tile, memory_gb: as `predict_tiled`.
         on_progress: called as `on_progress(frames_done, frames_total)`.
 
@@ -68,7 +70,7 @@ def localize_movie(
             memory_gb=memory_gb,
         )
         while True:
-            found = find_emitters(maps, threshold=threshold, max_emitters=room)
+            found = find_emitters(maps, raw_threshold=raw_threshold, threshold=threshold, max_emitters=room)
             if not np.any(np.asarray(found["dropped"])):
                 break
             room *= 2
