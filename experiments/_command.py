@@ -85,6 +85,13 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def number(name: str, value: Any, least: float = 0.0) -> float:
+    """A number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
+        raise InputError(f"{name}: expected a number of at least {least:g}, found {value!r}.")
+    return float(value)
+
+
 def tile_size(value: Any) -> Any:
     """`auto`, or a positive number of pixels."""
     if value in ("auto", None):

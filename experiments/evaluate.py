@@ -1,4 +1,4 @@
-"""Judges a model against targets, beside classical filters and oracle bounds."""
+"""Judges a model against targets: restored images beside filters and oracles, localizations beside the classical fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from bioflax.experiments import _command
+from bioflax.experiments import _command, _localizers
+
+from bioflax.errors import InputError
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="evaluate")
@@ -17,16 +19,30 @@ def main(config: Any) -> None:
     plain, overrides, folder = _command.settings(config)
     _command.prepare_compute()
     from bioflax import hub
+    from bioflax.predict.localizations import is_table
+
+    name = None if plain["model"] in (None, "table") else str(plain["model"])
+    if name is None and not is_table(str(plain["input"])):
+        raise InputError("model: missing. Give it on the command line: model=...; only a table as input needs none.")
+    if str(plain["run_dir"]) == "auto":
+        named = Path(str(plain["input"])) if name is None else Path(name)
+        default = named / "evaluation" if named.is_dir() else Path("runs") / f"evaluation_{named.stem}"
+        folder = default / folder.name if folder.name != "auto" else default
+    model = None if name in (None, "mle") else hub.load(name)
+    if model is None or model.card.task == "localize":
+        localized(plain, overrides, folder, model)
+    else:
+        restored(plain, overrides, folder, model)
+    print(f"{folder / 'report.html'}")
+
+
+def restored(plain: dict[str, Any], overrides: list[str], folder: Path, model: Any) -> None:
+    """Images against images."""
     from bioflax.evaluation import evaluate_files
     from bioflax.report import render_evaluation
     from bioflax.runs import Run
 
-    if str(plain["run_dir"]) == "auto":
-        named = Path(str(plain["model"]))
-        default = named / "evaluation" if named.is_dir() else Path("runs") / f"evaluation_{named.stem}"
-        folder = default / folder.name if folder.name != "auto" else default
     begun = time.monotonic()
-    model = hub.load(str(plain["model"]))
     with Run(folder, "evaluate", plain, overrides) as run:
         result = evaluate_files(
             model,
@@ -46,7 +62,39 @@ def main(config: Any) -> None:
         seconds = {"evaluate": time.monotonic() - begun}
         run.finish(task=model.card.task, model=str(plain["model"]), seconds=seconds, **result.entries())
         render_evaluation(folder)
-        print(f"{folder / 'report.html'}")
+
+
+def localized(plain: dict[str, Any], overrides: list[str], folder: Path, model: Any) -> None:
+    """A movie, or a table of it, against the table of the truth; `model` None is maximum likelihood, or the table."""
+    from bioflax.evaluation import evaluate_localization_files
+    from bioflax.report import render_localization
+    from bioflax.runs import Run
+
+    begun = time.monotonic()
+    psf, camera = _localizers.built(plain, model)
+    judged = {}
+    if str(plain["model"]) == "mle" or model is not None:
+        judged["mle" if model is None else "model"] = _localizers.localizer(plain, model, psf, camera)
+    with Run(folder, "evaluate", plain, overrides) as run:
+        result = evaluate_localization_files(
+            judged,
+            str(plain["input"]),
+            str(plain["target"]),
+            run_dir=folder,
+            axes=_command.optional(plain["axes"]),
+            pixel_nm=_localizers.pixel_nm(plain, model),
+            movie=plain["movie"],
+            psf=psf,
+            camera=camera,
+            z_nm=_localizers.depths(plain),
+            border_nm=_command.number("border_nm", plain["border_nm"]),
+            lateral_nm=_command.positive("lateral_nm", plain["lateral_nm"]),
+            axial_nm=None if plain["axial_nm"] is None else _command.positive("axial_nm", plain["axial_nm"]),
+            photon_quantile=plain["photon_quantile"],
+        )
+        seconds = {"evaluate": time.monotonic() - begun}
+        run.finish(task="localize", model=str(plain["model"] or "table"), seconds=seconds, **result.entries())
+        render_localization(folder)
 
 
 if __name__ == "__main__":

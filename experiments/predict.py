@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
-from bioflax.experiments import _command
-
-from bioflax.configuration import build
-from bioflax.errors import InputError
+from bioflax.experiments import _command, _localizers
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="predict")
@@ -22,10 +18,6 @@ def main(config: Any) -> None:
     from bioflax import hub
 
     if str(plain["model"]) == "mle":
-        if plain["psf"] is None:
-            raise InputError(
-                "psf: the classical localizer needs a spot. Give psf=gaussian psf.sigma_nm=..., or another."
-            )
         return localize(plain, overrides, None)
     model = hub.load(str(plain["model"]))
     if model.card.task == "localize":
@@ -57,21 +49,11 @@ def restore(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
 def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
     """Movies to tables; `model` None is maximum likelihood."""
     from bioflax.predict.localizations import is_table, localize_files
-    from bioflax.predict.movie import card_camera, localize_classically, localize_movie
+    from bioflax.report import render_predictions
     from bioflax.runs import Run
 
-    camera = None if plain["camera"] is None else build(plain["camera"], "camera")
-    threshold = (
-        {} if plain["threshold"] == "auto" else {"threshold": _command.positive("threshold", plain["threshold"])}
-    )
-    if model is None:
-        depths = tuple(float(z) for z in plain["z_nm"])
-        localizer = partial(
-            localize_classically, build(plain["psf"], "psf"), camera=camera, z_range_nm=depths, **threshold
-        )
-    else:
-        camera = card_camera(model) if camera is None else camera
-        localizer = partial(localize_movie, model, camera=camera, tile=_command.tile_size(plain["tile"]), **threshold)
+    psf, camera = _localizers.built(plain, model)
+    localizer = _localizers.localizer(plain, model, psf, camera)
     output = Path(str(plain["output"]))
     folder = output.parent if is_table(output) else output
     name = f"{output.stem}.result.json" if is_table(output) else "result.json"
@@ -82,9 +64,11 @@ def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
             output,
             axes=_command.optional(plain["axes"]),
             render_nm=plain["render_nm"],
+            page=True,
         )
         metrics = {"localizations": done.localizations}
-        run.finish(task="localize", model=str(plain["model"]), files=done.files, seconds=done.seconds, metrics=metrics)
+        files = done.files + [str(page) for page in render_predictions(done.pages)]
+        run.finish(task="localize", model=str(plain["model"]), files=files, seconds=done.seconds, metrics=metrics)
     print(f"{done.localizations} localizations in {plain['output']}")
 
 

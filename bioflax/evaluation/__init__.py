@@ -1,9 +1,23 @@
-"""Evaluation: one table of the input, the classical filters, the model and the bounds."""
+"""Evaluation: one table of a model, what it is compared with, and the bounds; for images and for localizations."""
 
 from bioflax.evaluation.evaluate import evaluate
 from bioflax.evaluation.files import evaluate_files
+from bioflax.evaluation.localization_files import evaluate_localization_files
+from bioflax.evaluation.localization_summary import LocalizationResult
+from bioflax.evaluation.localizations import evaluate_localizations
 from bioflax.evaluation.methods import BOUNDS, EvaluationItem, Item
 from bioflax.evaluation.scoring import Scoring
 from bioflax.evaluation.summary import EvaluationResult
 
-__all__ = ["BOUNDS", "EvaluationItem", "EvaluationResult", "Item", "Scoring", "evaluate", "evaluate_files"]
+__all__ = [
+    "BOUNDS",
+    "EvaluationItem",
+    "EvaluationResult",
+    "Item",
+    "LocalizationResult",
+    "Scoring",
+    "evaluate",
+    "evaluate_files",
+    "evaluate_localization_files",
+    "evaluate_localizations",
+]

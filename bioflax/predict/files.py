@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".npy", ".npz", ".h5", ".zarr
 
 @dataclass(frozen=True)
 class Predicted:
-    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`: how many."""
+    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`: how many;
+    `pages`: those of the files that a page is made of."""
 
     files: list[str]
     seconds: dict[str, float]
     localizations: int | None = None
+    pages: list[str] = field(default_factory=list)
 
 
 def output_folder(output: str | Path) -> Path:

@@ -18,10 +18,12 @@ from bioflax.io import (
     save_image,
     write_localizations,
 )
+from bioflax.io.aside import written_aside
 from bioflax.io.png import write_png
 from bioflax.ops.colouring import colour_by_z, scale_bar, tone
 from bioflax.ops.rendering import render_gaussian
 from bioflax.predict.files import Predicted
+from bioflax.predict.inspection import PAGE_ARRAYS, inspect_prediction
 from bioflax.train.log import ProgressBar
 
 TABLES = (".csv", ".hdf5", ".h5")
@@ -37,6 +39,7 @@ def localize_files(
     *,
     axes: str | None = None,
     render_nm: float | None = 20.0,
+    page: bool = False,
 ) -> Predicted:
     """Localizes movies into tables, each with a picture beside it.
 
@@ -46,6 +49,7 @@ def localize_files(
         output: a folder, or the name of the table for a single input: `.csv` (ThunderSTORM) or `.hdf5` (Picasso).
         axes: of the inputs, where they do not say them: TYX.
         render_nm: pixel of the rendered picture; None renders nothing.
+        page: write `<stem>_report.npz` beside each table, which `report.render_predictions` makes a page of.
 
     Returns:
         The files, and the seconds they took.
@@ -61,7 +65,7 @@ def localize_files(
         raise InputError(f"output: {output} is one table, {inputs} holds {len(paths)} movies. Give a folder.")
     if render_nm is not None and not render_nm > 0:
         raise InputError(f"render_nm: expected more than 0, or null for no picture, found {render_nm}.")
-    begun, written, number = time.monotonic(), [], 0
+    begun, written, pages, number = time.monotonic(), [], [], 0
     with ProgressBar("localize", len(paths) * 1000) as bar:
         for done, path in enumerate(paths):
             name = output if single else output / f"{image_stem(path)}.csv"
@@ -79,7 +83,11 @@ def localize_files(
             written.append(str(name))
             if render_nm is not None:
                 written += [str(made) for made in render(table, name, render_nm)]
-    return Predicted(written, {"predict": time.monotonic() - begun}, number)
+            if page:
+                pages.append(str(name.with_name(f"{image_stem(name)}{PAGE_ARRAYS}")))
+                with written_aside(pages[-1]) as aside, aside.open("wb") as stream:
+                    np.savez_compressed(stream, **inspect_prediction(table, movie))
+    return Predicted(written + pages, {"predict": time.monotonic() - begun}, number, pages)
 
 
 def render(table: Localizations, beside: Path, render_nm: float) -> list[Path]:

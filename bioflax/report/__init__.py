@@ -7,6 +7,8 @@ from pathlib import Path
 
 from bioflax.errors import InputError
 from bioflax.report.evaluation import render_evaluation
+from bioflax.report.files import read_json
+from bioflax.report.localization import PREDICTED, render_localization, render_prediction, render_predictions
 from bioflax.report.preflight import render_preflight
 from bioflax.report.train import render_train
 
@@ -17,7 +19,7 @@ def render(run_dir: str | os.PathLike) -> Path:
     """Renders whatever a folder holds again.
 
     Returns:
-        The path of report.html.
+        The path of report.html; of predictions, that of the page, or the folder where there are several.
 
     Raises:
         InputError: the folder holds nothing that a page can be made of.
@@ -25,8 +27,23 @@ def render(run_dir: str | os.PathLike) -> Path:
     folder = Path(run_dir)
     for name, renderer in RENDERERS.items():
         if (folder / name).exists():
+            if name == "summary.json" and read_json(folder / name).get("task") == "localize":
+                return render_localization(folder)
             return renderer(folder)
-    raise InputError(f"dir: expected a folder with one of {', '.join(RENDERERS)}, found none in {folder}.")
+    pages = [render_prediction(path) for path in sorted(folder.glob(f"*{PREDICTED}"))]
+    if pages:
+        return pages[0] if len(pages) == 1 else folder
+    raise InputError(
+        f"dir: expected a folder with one of {', '.join([*RENDERERS, f'*{PREDICTED}'])}, found none in {folder}."
+    )
 
 
-__all__ = ["render", "render_evaluation", "render_preflight", "render_train"]
+__all__ = [
+    "render",
+    "render_evaluation",
+    "render_localization",
+    "render_prediction",
+    "render_predictions",
+    "render_preflight",
+    "render_train",
+]

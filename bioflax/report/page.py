@@ -58,17 +58,17 @@ class Page:
     sections: Sequence[Section] = ()
 
 
-def write_page(page: Page, run_dir: Path) -> Path:
-    """Writes report.html and figures/*.png aside, then renames them.
+def write_page(page: Page, run_dir: Path, name: str = "report.html") -> Path:
+    """Writes the page and figures/*.png aside, then renames them.
 
     Returns:
-        The path of report.html.
+        The path of the page.
     """
     folder = run_dir / "figures"
     folder.mkdir(parents=True, exist_ok=True)
     for figure in (figure for section in page.sections for figure in section.figures):
         replace(folder / f"{figure.name}.png", figure.png)
-    return replace(run_dir / "report.html", render_page(page).encode())
+    return replace(run_dir / name, render_page(page).encode())
 
 
 def render_page(page: Page) -> str:
