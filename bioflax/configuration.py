@@ -195,6 +195,8 @@ def explain(failure: BaseException) -> tuple[int, str]:
         return 2, text
     if isinstance(failure, (HydraException, OmegaConfBaseException)):
         return 2, _explain_hydra(failure, text)
+    if isinstance(failure, ValueError) and "Config group override" in text:
+        return 2, "a group such as psf or camera was given as null. Leave it out, or name a choice: psf=gaussian."
     if isinstance(failure, OSError) and failure.errno != errno.ENOSPC:
         where = f" ({failure.filename})" if failure.filename else ""
         return 2, f"{failure.strerror or text}{where}. Choose another file or folder."

@@ -8,6 +8,8 @@ from typing import Any
 import hydra
 from bioflax.experiments import _command, _localizers
 
+from bioflax.errors import InputError
+
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="predict")
 @_command.collected
@@ -30,6 +32,9 @@ def restore(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
     from bioflax.predict.files import output_folder, predict_files, result_name
     from bioflax.runs import Run
 
+    for group in ("psf", "camera"):
+        if plain.get(group) is not None:
+            raise InputError(f"{group}: expected none for a model that restores images, found one. Leave it out.")
     folder, name = output_folder(plain["output"]), result_name(plain["output"])
     with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:
         done = predict_files(
@@ -63,7 +68,7 @@ def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
             str(plain["input"]),
             output,
             axes=_command.optional(plain["axes"]),
-            render_nm=plain["render_nm"],
+            render_nm=None if plain["render_nm"] is None else _command.positive("render_nm", plain["render_nm"]),
             page=True,
         )
         metrics = {"localizations": done.localizations}

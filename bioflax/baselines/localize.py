@@ -15,6 +15,7 @@ from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.likelihood import Sensor, sensor, to_electrons
 from bioflax.optics.psf.interface import EmitterPSF
 
+LEAST_WIDTH_PX = 0.41  # of all the light in one pixel it is 0.399
 COLUMNS = ("x_nm", "y_nm", "z_nm", "photons", "background_photons")
 
 
@@ -66,7 +67,14 @@ def localize_electrons(
     first_frame: int = 1,
 ) -> dict[str, np.ndarray]:
     """As `localize`, from photoelectrons (T, H, W) and their sensor."""
+    if not z_range_nm[0] < z_range_nm[1]:
+        raise InputError(f"z_range_nm: expected a least and a largest depth, found {z_range_nm}.")
     width_px = spot_width_px(psf, z_range_nm if _knows_depth(psf) else (0.0, 0.0))
+    if width_px < LEAST_WIDTH_PX:
+        raise InputError(
+            "psf: expected a spot that covers more than one pixel, found one that tells no position within it. "
+            "Check its width and data.pixel_nm."
+        )
     side = window_px or max(7, 2 * round(3.5 * width_px) + 1)
     if side % 2 == 0 or side < 5 or side > min(electrons.shape[1:]):
         raise InputError(
@@ -104,6 +112,7 @@ def fit_spots(
     moved = np.hypot(values[:, 0] / pixel_nm - spots.x_px, values[:, 1] / pixel_nm - spots.y_px)
     # A fit that ran to a neighbour, or whose light is not certain, is none of this spot.
     good = fits.converged & (moved < side / 4) & (values[:, 3] > 3.0 * deviations[:, 3])
+    good &= np.isfinite(deviations[:, :2]).all(1)
     good &= keep_one(spots.frame, values[:, :2], fits.chi_square, good, pixel_nm)
     known = [name for i, name in enumerate(COLUMNS) if len(values) == 0 or not np.isinf(deviations[:, i]).all()]
     table = {"frame": (spots.frame[good] + first_frame).astype(np.int64)}

@@ -21,7 +21,8 @@ from bioflax.optics.fisher import invert_information, mean_and_slopes
 from bioflax.optics.likelihood import Sensor
 from bioflax.optics.psf.interface import EmitterPSF
 
-CHUNK = 512  # windows of one call: large enough to fill the vector units, small enough to stop early
+CHUNK = 512  # windows of one call: large enough to fill the vector units, small enough for the cache
+ROUND = 4  # steps, after which the windows that go on are put together: a chunk is as slow as its slowest window
 CONVERGED = 1e-4  # squared step in units of the bound: 1 % of the precision
 LEAST_PHOTONS, LEAST_BACKGROUND = 1.0, 1e-3
 
@@ -74,23 +75,34 @@ def fit_windows(
     start_nm = np.asarray(start_nm, np.float32)
     mapped = jax.tree.map(lambda leaf: np.ndim(leaf) == 3, sensor)
     size = min(CHUNK, 1 << max(0, count - 1).bit_length())
-    call = partial(_fit_chunk, max_steps=max_steps, depths=depths, mapped=_Static(mapped))
+    begin = partial(_start_chunk, depths=depths, mapped=_Static(mapped))
+    go_on = partial(_fit_chunk, mapped=_Static(mapped))
     z_range = jnp.asarray(z_range_nm, jnp.float32)
+    fits = Fits(
+        np.zeros((count, 5), np.float32), np.zeros((count, 5), np.float32), np.zeros(count, np.float32),
+        np.zeros(count, bool), np.zeros(count, np.int32),
+    )  # fmt: skip
 
-    def run(first: int) -> tuple[np.ndarray, ...]:
+    def run(at: np.ndarray, most: int, first: bool) -> None:
         # The last chunk is filled up with its first window, so that all chunks have one shape.
-        at = np.arange(first, first + size)
-        at = np.where(at < count, at, first)
-        part = jax.tree.map(lambda leaf, is_map: np.asarray(leaf)[at] if is_map else leaf, sensor, mapped)
-        found = call(psf, part, read_e[at], start_nm[at], z_range)
-        return tuple(np.asarray(array)[: min(size, count - first)] for array in found)
+        full = np.concatenate([at, np.full(size - len(at), at[0])])
+        part = jax.tree.map(lambda leaf, is_map: np.asarray(leaf)[full] if is_map else leaf, sensor, mapped)
+        values = begin(psf, part, read_e[full], start_nm[full], z_range) if first else fits.values[full]
+        found = [np.asarray(array)[: len(at)] for array in go_on(psf, part, read_e[full], values, z_range, most)]
+        for all_of_them, some in zip(fits[:4], found[:4]):
+            all_of_them[at] = some
+        fits.steps[at] += found[4]
+        done[at] = found[5]
 
-    firsts = range(0, count, size)
-    if count == 0:
-        return Fits(np.zeros((0, 5)), np.zeros((0, 5)), np.zeros(0), np.zeros(0, bool), np.zeros(0, int))
-    with ThreadPoolExecutor(threads or min(len(firsts), os.cpu_count() or 1)) as pool:
-        parts = list(pool.map(run, firsts))
-    return Fits(*(np.concatenate(arrays) for arrays in zip(*parts)))
+    going, taken, done = np.arange(count), 0, np.zeros(count, bool)
+    with ThreadPoolExecutor(threads or max(1, min(-(-count // size), os.cpu_count() or 1))) as pool:
+        while len(going) and taken < max_steps:
+            most = min(ROUND if taken == 0 else max(ROUND, taken), max_steps - taken)
+            chunks = [going[first : first + size] for first in range(0, len(going), size)]
+            list(pool.map(lambda at, most=most, first=taken == 0: run(at, most, first), chunks))
+            taken += most
+            going = going[~done[going]]
+    return fits
 
 
 def centre_of_mass_nm(read_e: np.ndarray, pixel_nm: float) -> np.ndarray:
@@ -119,23 +131,40 @@ class _Static:
         return isinstance(other, _Static) and self.key == other.key
 
 
-@partial(jax.jit, static_argnames=("max_steps", "depths", "mapped"))
-def _fit_chunk(
+@partial(jax.jit, static_argnames=("depths", "mapped"))
+def _start_chunk(
     psf: EmitterPSF,
     sensor: Sensor,
     read_e: jax.Array,
     start_nm: jax.Array,
     z_range_nm: jax.Array,
     *,
-    max_steps: int,
     depths: int,
     mapped: _Static,
-) -> tuple[jax.Array, ...]:
-    shape = read_e.shape[1:]
+) -> jax.Array:
+    start = lambda s, x, at: _start(psf, s, x, at, read_e.shape[1:], z_range_nm, depths)  # noqa: E731
+    return _over(mapped)(start)(sensor, read_e, start_nm)
+
+
+def _over(mapped: _Static) -> Callable[..., Any]:
+    """vmap over windows, and over the maps of their sensors."""
     axes = jax.tree.map(lambda is_map: 0 if is_map else None, mapped.tree)
-    over = partial(jax.vmap, in_axes=(axes, 0, 0))
+    return partial(jax.vmap, in_axes=(axes, 0, 0))
+
+
+@partial(jax.jit, static_argnames=("mapped",))
+def _fit_chunk(
+    psf: EmitterPSF,
+    sensor: Sensor,
+    read_e: jax.Array,
+    values: jax.Array,
+    z_range_nm: jax.Array,
+    max_steps: jax.Array,
+    *,
+    mapped: _Static,
+) -> tuple[jax.Array, ...]:
+    shape, over = read_e.shape[1:], _over(mapped)
     limits = _limits(psf, shape, z_range_nm)
-    values = over(lambda s, x, at: _start(psf, s, x, at, shape, z_range_nm, depths))(sensor, read_e, start_nm)
     look = over(lambda s, x, v: _look(psf, s, x, v, shape))
     state = _State(values, *look(sensor, read_e, values), jnp.full(len(values), 1e-3), jnp.zeros(len(values), bool), 0)
     state = state._replace(steps=jnp.zeros(len(values), jnp.int32))
@@ -169,7 +198,7 @@ def _fit_chunk(
     deviations = jnp.sqrt(jax.vmap(lambda matrix: jnp.diagonal(invert_information(matrix)))(state.information))
     chi_square = over(lambda s, x, v: _chi_square(psf, s, x, v, shape))(sensor, read_e, state.values)
     inside = jnp.all((state.values[:, :2] > limits[0][:2]) & (state.values[:, :2] < limits[1][:2]), -1)
-    return state.values, deviations, chi_square, state.done & inside, state.steps
+    return state.values, deviations, chi_square, state.done & inside, state.steps, state.done
 
 
 class _State(NamedTuple):
@@ -201,12 +230,11 @@ def _look(
     """Log likelihood, its slope (5,) and the Fisher information (5, 5) at `values`."""
     mean, slopes = mean_and_slopes(psf, shape, values[None, :4], values[4])
     likelihood = jnp.sum(sensor.log_likelihood(read_e, mean))
-    slope = jnp.sum(slopes * sensor.score(read_e, mean), (1, 2))
-    weighted = slopes * sensor.information(mean)
-    # Sums instead of a matrix product: 25 short sums are cheaper than a product of 5 x 121 matrices for each window.
-    rows = [[jnp.sum(weighted[i] * slopes[j]) for j in range(i + 1)] for i in range(5)]
-    information = jnp.stack([jnp.stack([rows[max(i, j)][min(i, j)] for j in range(5)]) for i in range(5)])
-    return likelihood, slope, information
+    # One product gives both: the slope is the row of the score, in units in which every pixel knows equally much.
+    root = jnp.sqrt(jnp.maximum(sensor.information(mean), 1e-30))
+    rows = jnp.concatenate([slopes * root, (sensor.score(read_e, mean) / root)[None]]).reshape(6, -1)
+    products = jnp.matmul(rows, rows.T, precision="highest")
+    return likelihood, products[5, :5], products[:5, :5]
 
 
 def _start(

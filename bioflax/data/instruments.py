@@ -39,14 +39,17 @@ def scmos(
         "gain_adu_per_e": gain_adu_per_e,
         "read_noise_e": read_noise_e,
         "quantum_efficiency": quantum_efficiency,
-        "variance_adu2": variance_adu2,
     }
-    values = {name: read_value(value, f"camera.{name}") for name, value in names.items() if value is not None}
-    variance = values.pop("variance_adu2", None)
-    if variance is not None:
-        if np.min(variance) < 0:
-            raise InputError(f"camera.variance_adu2: expected at least 0 (ADU^2), found {np.min(variance):g}.")
-        values["read_noise_e"] = np.sqrt(variance) / values["gain_adu_per_e"]
+    values = {name: read_value(value, f"camera.{name}") for name, value in names.items()}
+    if variance_adu2 is not None:
+        variance = read_value(variance_adu2, "camera.variance_adu2")
+        if isinstance(variance, bool) or not isinstance(variance, (int, float, np.ndarray)) or np.min(variance) < 0:
+            found = variance if np.ndim(variance) == 0 else np.min(variance)
+            raise InputError(f"camera.variance_adu2: expected at least 0 (ADU^2), found {found!s}.")
+        check_shapes({**values, "variance_adu2": variance})
+        # The gain is judged before it divides.
+        gain = SCMOS(gain_adu_per_e=values["gain_adu_per_e"]).gain_adu_per_e
+        values["read_noise_e"] = np.sqrt(variance) / gain
         if np.ndim(values["read_noise_e"]) == 0:
             values["read_noise_e"] = float(values["read_noise_e"])
     check_shapes(values)
@@ -86,14 +89,18 @@ def read_value(value: Any, field: str) -> Any:
         return value
     name, _, plane = value.rpartition(":")
     path, number = (Path(name), int(plane)) if name and plane.isdigit() else (Path(value), None)
+    if not path.suffix:
+        raise InputError(f"{field}: expected a number, or a .tif or .npy file with a map, found {value!r}.")
     if path.suffix == ".npy":
         try:
             array = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as cause:
             raise InputError(f"{field}: expected a number, a .tif or a .npy map, found {value!r} ({cause}).") from cause
     else:
-        image = open_image(path, axes=None if number is None else "ZYX")
-        array = image.read()
+        try:
+            array = open_image(path, axes=None if number is None else "ZYX").read()
+        except InputError as cause:
+            raise InputError(f"{field}: {cause}") from cause
     if array.ndim == 3 and number is not None and number < len(array):
         array = array[number]
     if array.ndim != 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
