@@ -29,7 +29,7 @@ quickstart: env
 	@echo "Look at $(RUN)/evaluation/report.html, $(RUN)/preflight/report.html and $(RUN)/model/report.html"
 
 test: env
-	$(BIN)/python -m pytest -m "not acceptance"
+	$(BIN)/python -m pytest -m "not acceptance" -n auto --maxprocesses 4 --dist loadfile
 
 acceptance: env
 	$(BIN)/python -m pytest -m acceptance -s
