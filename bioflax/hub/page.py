@@ -7,6 +7,11 @@ from typing import Any
 
 from bioflax.hub.card import ModelCard
 
+USE = {
+    "denoise": "restored = bioflax.predict(model, image)",
+    "localize": 'table = bioflax.predict(model, movie, axes="TYX")  # camera counts in; frame, x_nm, y_nm, z_nm, ... out',
+}
+
 
 def model_page(card: ModelCard) -> str:
     """Writes the page of a model.
@@ -23,7 +28,7 @@ def model_page(card: ModelCard) -> str:
         "## Use",
         _fence(
             "python",
-            'import bioflax\nmodel = bioflax.load("path/to/this/folder")\nrestored = bioflax.predict(model, image)',
+            f'import bioflax\nmodel = bioflax.load("path/to/this/folder")\n{USE.get(card.task, USE["denoise"])}',
         ),
         "## Results",
         _results(card),
@@ -36,6 +41,7 @@ def model_page(card: ModelCard) -> str:
                 "Axes": card.axes,
                 "Pixel size": _pixel_size(card.pixel_nm),
                 "Normalization": _inline(card.normalization),
+                **{name: _inline(value) for name, value in card.physics.items()},
                 "Licence of the weights": card.licence,
             }
         ),

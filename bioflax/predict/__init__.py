@@ -4,11 +4,11 @@ import sys
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from bioflax.predict.api import predict as predict
 from bioflax.predict.api import predict_maps as predict_maps
 from bioflax.predict.layout import Layout as Layout
+from bioflax.predict.movie import localize_classically as localize_classically
+from bioflax.predict.movie import localize_movie as localize_movie
 from bioflax.predict.stream import predict_file as predict_file
 from bioflax.predict.stream import scale_path as scale_path
 from bioflax.predict.tiled import predict_tiled as predict_tiled
@@ -18,7 +18,7 @@ from bioflax.predict.tiled import run_tiles as run_tiles
 class _Callable(ModuleType):
     """The folder and the front-door function have one name; importing the folder must not hide the function."""
 
-    def __call__(self, *arguments: Any, **options: Any) -> np.ndarray:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         return predict(*arguments, **options)
 
 

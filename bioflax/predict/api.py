@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from bioflax.errors import InputError
-from bioflax.io import image_from_array, suggest_axes
+from bioflax.io import Localizations, image_from_array, suggest_axes
 from bioflax.ops.tiles import Window
 from bioflax.predict.layout import SPATIAL
+from bioflax.predict.movie import card_camera, is_localizer, localize_movie
 from bioflax.predict.restore import Restorer, layout_for, restore
 from bioflax.predict.tiled import Progress, TileChoice
 from bioflax.typing import Array
@@ -24,10 +25,11 @@ def predict(
     memory_gb: float | None = None,
     augment: bool = False,
     posterior: bool = False,
+    camera: Any = None,
     compute_dtype: Any = None,
     on_progress: Progress | None = None,
-) -> np.ndarray:
-    """Restores a picture.
+) -> np.ndarray | Localizations:
+    """Restores a picture; or localizes the emitters of a movie, where the model is a localizer.
 
     Args:
         model: a loaded model.
@@ -38,16 +40,22 @@ def predict(
         augment: average over the eight turns and flips of the YX plane.
         posterior: put the observed pixel back into the prediction of a blind-spot net, as far as it is signal: the image's
             own noise tells (`predict.posterior`).
+        camera: for a localizer, what turned photons into these counts; None takes the camera of its card.
         compute_dtype: precision of the weights, such as `jnp.bfloat16`; None leaves float32.
-        on_progress: called as `on_progress(tiles_done, tiles_total)`.
+        on_progress: called as `on_progress(tiles_done, tiles_total)`, or with frames by a localizer.
 
     Returns:
         float32 array in the units of `image`, with the same axes (C before the rest of the plane where the model makes
-        several channels out of none).
+        several channels out of none). Of a localizer, the table of `localize_movie`; a movie has the axes TYX.
 
     Raises:
         InputError: axes that do not fit the array or the model, pixels that are not finite, or too little memory.
     """
+    if is_localizer(model):
+        image = np.asarray(image)
+        movie = image_from_array(image, axes or {2: "YX", 3: "TYX"}.get(image.ndim, ""))
+        camera = card_camera(model) if camera is None else camera
+        return localize_movie(model, movie, camera, tile=tile, memory_gb=memory_gb, on_progress=on_progress)
     maps = predict_maps(
         model,
         image,

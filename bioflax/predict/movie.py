@@ -111,6 +111,11 @@ def localize_classically(
     return table_of(parts, float(psf.pixel_nm), size, frames)
 
 
+def is_localizer(model: Any) -> bool:
+    """Whether a model finds emitters; one without a card restores."""
+    return getattr(getattr(model, "card", None), "task", "") == "localize"
+
+
 def scales_of(model: Any) -> EmitterScales:
     """The units of a localizer, from its card."""
     found = getattr(getattr(model, "card", None), "physics", {}).get("scales")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import bioflax
 from bioflax.data import EmitterScales
 from bioflax.data.normalize import Normalization
 from bioflax.errors import InputError
@@ -110,6 +111,13 @@ def test_the_camera_of_the_card() -> None:
     assert isinstance(card_camera(net_of({"kind": "EMCCD", "em_gain": 200.0})), EMCCD)
     with pytest.raises(InputError, match="camera: this model was trained with a camera"):
         card_camera(net_of({"kind": "SCMOS", "offset_adu": "map of (8, 8)"}))
+
+
+def test_the_front_door_gives_a_table() -> None:
+    counts = 2 * 0.82 * movie_of() + 100
+    table = bioflax.predict(net_of(), counts)
+    np.testing.assert_allclose(table["photons"], 100 + 10 * np.arange(5), rtol=1e-4)
+    assert len(bioflax.predict(net_of(), counts[0], camera=SCMOS())) == 1
 
 
 def test_an_empty_movie_is_an_empty_table() -> None:
