@@ -84,6 +84,7 @@ def fit_windows(
     )  # fmt: skip
 
     def run(at: np.ndarray, most: int, first: bool) -> None:
+        """Goes `most` steps on with the windows `at` and writes what they reached into `fits`."""
         # The last chunk is filled up with its first window, so that all chunks have one shape.
         full = np.concatenate([at, np.full(size - len(at), at[0])])
         part = jax.tree.map(lambda leaf, is_map: np.asarray(leaf)[full] if is_map else leaf, sensor, mapped)
