@@ -14,6 +14,7 @@ from bioflax.metrics import (
     binned_score,
     bootstrap,
     compare_localizations,
+    errors_over_crlb,
     false_positives_per_um2,
     grid_bias,
     summarize,
@@ -102,6 +103,12 @@ def numbers_of(comparison: Comparison, truth: Columns, protocol: Protocol) -> di
         numbers["false_positives_per_um2"] = false_positives_per_um2(false, empty, protocol.area_um2)
         numbers["empty_frames"] = empty
     found = {name: values[comparison.matches.truth] for name, values in comparison.truth.items()}
+    if NEIGHBOURS in found:
+        alone = found[NEIGHBOURS] == 0
+        for axis in "xyz" if comparison.is_3d else "xy":
+            if f"crlb_{axis}_nm" in found and alone.any():
+                ratio = errors_over_crlb(comparison.error_nm(axis)[alone], found[f"crlb_{axis}_nm"][alone])
+                numbers[f"isolated_rmse_over_crlb_{axis}"] = ratio["rmse_over_crlb"]
     bound = bound_of(found)
     return numbers | {name.replace("rmse", "bound"): value for name, value in bound.items()}
 

@@ -33,6 +33,7 @@ from bioflax.optics.likelihood import sensor
 from bioflax.optics.psf import EmitterPSF
 from bioflax.predict.movie import movie_shape, read_frames
 
+NEIGHBOURS_UNKNOWN = 4  # nearest emitters that the bound takes as unknown too
 RESERVED = ("truth", "bound", "edges")  # what else has arrays in curves.npz
 
 Camera = SCMOS | EMCCD | None
@@ -57,7 +58,7 @@ def evaluate_localizations(
     """Judges tables of one movie; writes `table.csv`, `summary.json` and `curves.npz` and prints the table.
 
     Numbers are those of `metrics.summarize` for each rule of pairing, `greedy` being the challenge's; the bound is that
-    of single emitters, each with its own light and the camera's pixels below it.
+    of each emitter with its own light, the camera's pixels below it, and its nearest neighbours as unknown as itself.
 
     Args:
         localizers: name -> table; the first is judged, the others are baselines.
@@ -92,7 +93,7 @@ def evaluate_localizations(
     protocol = Protocol(
         *_field(tables, movie, pixel_nm, said), pixel_nm, border_nm, lateral_nm, axial_nm, photon_quantile
     )
-    columns = _with_bound(truth.columns, psf, camera, movie, said)
+    columns = _with_bound(truth.columns, psf, camera, movie, said, (lateral_nm, axial_nm))
     methods: dict[str, dict[str, Any]] = {}
     arrays: dict[str, np.ndarray] = {}
     compared: dict[str, Comparison] = {}
@@ -167,9 +168,14 @@ def _usable(name: str, columns: Columns, said: list[str]) -> dict[str, np.ndarra
 
 
 def _with_bound(
-    truth: Columns, psf: EmitterPSF | None, camera: Camera, movie: ImageFile | None, said: list[str]
+    truth: Columns,
+    psf: EmitterPSF | None,
+    camera: Camera,
+    movie: ImageFile | None,
+    said: list[str],
+    gate_nm: tuple[float, float | None],
 ) -> dict[str, np.ndarray]:
-    """The truth with the bound of each emitter, where there is what that needs."""
+    """The truth with the bound of each emitter among its neighbours, where there is what that needs."""
     columns = dict(truth)
     if psf is None:
         if "crlb_x_nm" not in columns:
@@ -185,7 +191,7 @@ def _with_bound(
         columns["background_photons"] = _backgrounds(columns["frame"], movie, camera)
         said.append("The target has no background: the bound takes the median of each frame, in photons.")
     at = sensor(camera)
-    return columns | emitter_bounds(psf, at, columns)
+    return columns | emitter_bounds(psf, at, columns, neighbours=NEIGHBOURS_UNKNOWN, gate_nm=gate_nm)
 
 
 def _backgrounds(frame: np.ndarray, movie: ImageFile, camera: Camera) -> np.ndarray:

@@ -21,6 +21,7 @@ REPORTED = (
     "rmse_over_crlb_z", "efficiency_3d", "coverage_68", "coverage_95",
 )  # fmt: skip
 BORDER_NM = 450.0
+CROWD = {"neighbours": 4, "gate_nm": (250.0, 500.0)}  # the bound of an emitter among its neighbours, as evaluate has it
 PREVIEWED = 8
 
 
@@ -34,7 +35,7 @@ def judge_emitters(model: LoadedModel, task: Any, prepared: Prepared, preview: P
         preview: where frames, probabilities and true positions go, as .npz.
 
     Returns:
-        {"metrics", "baselines": {"mle"}, "bounds"}: the bound is that of single emitters, each with its own light.
+        {"metrics", "baselines": {"mle"}, "bounds"}: the bound is that of each emitter among its neighbours.
     """
     if not prepared.truth:
         return {"metrics": {}, "baselines": {}, "bounds": {}}
@@ -58,7 +59,7 @@ def judge_emitters(model: LoadedModel, task: Any, prepared: Prepared, preview: P
 
 
 def truth_columns(batches: list[dict[str, np.ndarray]], simulator: Any) -> dict[str, np.ndarray]:
-    """Columns of the emitters that shine in the middle frames, with the bound of each as if it were alone."""
+    """Columns of the emitters that shine in the middle frames, with the bound of each among its neighbours."""
     joined = {
         name: np.concatenate([batch[name] for batch in batches])
         for name in ("x_nm", "y_nm", "z_nm", "photons", "present", "background")
@@ -70,7 +71,7 @@ def truth_columns(batches: list[dict[str, np.ndarray]], simulator: Any) -> dict[
     pixel_nm = float(simulator.psf.pixel_nm)
     row, column = (np.clip((table[axis] / pixel_nm).astype(int), 0, simulator.size - 1) for axis in ("y_nm", "x_nm"))
     table["background_photons"] = joined["background"][example, row, column, 0].astype(np.float64)
-    return {**table, **emitter_bounds(simulator.psf, plain_sensor(simulator.camera), table)}
+    return {**table, **emitter_bounds(simulator.psf, plain_sensor(simulator.camera), table, **CROWD)}
 
 
 def predict_batches(

@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tifffile
@@ -20,7 +21,7 @@ from bioflax.io import Localizations, read_localizations, write_localizations
 from bioflax.metrics import MATCHING_RULES
 from bioflax.optics.camera import SCMOS
 from bioflax.optics.emitter_bounds import emitter_bounds
-from bioflax.optics.fisher import crlb
+from bioflax.optics.fisher import PARAMETERS, crlb, fisher_information
 from bioflax.optics.likelihood import sensor
 from bioflax.optics.psf import Astigmatic, Gaussian
 from bioflax.simulate.emitters import EmitterSimulator
@@ -101,6 +102,33 @@ def test_bounds_are_those_of_single_emitters_above_their_own_pixels():
     left, right = truth["x_nm"] < 1000, truth["x_nm"] > 3000
     np.testing.assert_allclose(worse[left], 1.0, rtol=1e-3)
     assert (worse[right] > 1.3).all() and left.any() and right.any()
+
+
+def test_a_neighbour_makes_the_bound_worse_as_the_information_of_both_says():
+    psf = Astigmatic(pixel_nm=PIXEL)
+    two = {
+        "frame": [1, 1, 2],
+        "x_nm": [1500.0, 1750.0, 1500.0],
+        "y_nm": [1500.0, 1550.0, 1500.0],
+        "z_nm": [0.0, 100.0, 0.0],
+    }
+    two |= {"photons": [3000.0, 5000.0, 3000.0], "background_photons": [10.0] * 3}
+    alone = emitter_bounds(psf, sensor(CAMERA), two)
+    found = emitter_bounds(psf, sensor(CAMERA), two, neighbours=3)
+    rows = jnp.asarray(
+        [[two[n][i] - (400.0 if n in ("x_nm", "y_nm") else 0.0) for n in PARAMETERS[:4]] for i in (0, 1)]
+    )
+    both = np.asarray(fisher_information(psf, CAMERA, (23, 23), rows, 10.0), np.float64)
+    np.testing.assert_allclose(found["crlb_x_nm"][0], np.sqrt(np.linalg.inv(both)[0, 0]), rtol=1e-3)
+    assert found["crlb_x_nm"][0] > 1.3 * alone["crlb_x_nm"][0]
+    np.testing.assert_allclose(found["crlb_z_nm"][2], alone["crlb_z_nm"][2], rtol=1e-4)  # alone in its frame
+
+
+def test_two_at_one_place_are_bound_by_the_gate():
+    two = {"frame": [1, 1], "x_nm": [1500.0, 1500.0], "y_nm": [1500.0] * 2, "z_nm": [0.0, 0.1], "photons": [3000.0] * 2}
+    two["background_photons"] = [10.0] * 2
+    found = emitter_bounds(Astigmatic(pixel_nm=PIXEL), sensor(None), two, neighbours=1, gate_nm=(250.0, 500.0))
+    assert np.allclose(found["crlb_x_nm"], 125.0) and np.allclose(found["crlb_z_nm"], 500 / np.sqrt(3))
 
 
 def test_a_flat_spot_has_no_depth():
