@@ -73,7 +73,7 @@ def test_a_shift_is_the_bias(tmp_path):
 
 def test_errors_of_the_size_of_the_bound(tmp_path):
     truth, psf, rng = emitters(12), Astigmatic(pixel_nm=PIXEL), np.random.default_rng(1)
-    bound = emitter_bounds(psf, sensor(CAMERA), truth.columns)
+    bound = emitter_bounds(psf, sensor(CAMERA), truth.columns, neighbours=4, gate_nm=(250.0, 500.0))
     moved = {f"{a}_nm": truth[f"{a}_nm"] + rng.normal(size=len(truth)) * bound[f"crlb_{a}_nm"] for a in "xyz"}
     spread = {f"sigma_{a}_nm": 2.0 * bound[f"crlb_{a}_nm"] for a in "xyz"}
     result = judge({"model": truth.with_columns(**moved, **spread)}, truth, tmp_path, psf=psf, camera=CAMERA)
