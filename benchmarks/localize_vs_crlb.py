@@ -64,9 +64,17 @@ def expected(psf: Any, shape: tuple[int, int], truth: jax.Array) -> jax.Array:
 
 def fit_from(psf: Any, camera: Any, read_e: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Fits that begin at the truth: where its likelihood leads, whatever a search would have found."""
-    flat = mle._Static(jax.tree.map(lambda leaf: False, sensor(camera)))
+    flat = mle._Static(mle._At(jax.tree.map(lambda leaf: False, sensor(camera)), False))
     z_range = jnp.asarray(SEARCHED_NM, jnp.float32)
-    found = mle._fit_chunk(psf, sensor(camera), read_e, jnp.asarray(truth, jnp.float32), z_range, 100, mapped=flat)
+    found = mle._fit_chunk(
+        psf,
+        mle._At(sensor(camera), np.zeros(2, np.float32)),
+        read_e,
+        jnp.asarray(truth, jnp.float32),
+        z_range,
+        100,
+        mapped=flat,
+    )
     return np.asarray(found[0])
 
 

@@ -105,7 +105,10 @@ def fit_spots(
         return np.asarray(leaf)[rows[:, :, None], columns[:, None, :]] if np.ndim(leaf) == 2 else leaf
 
     start = np.stack([spots.x_px - left, spots.y_px - top], -1) * pixel_nm
-    fits = fit_windows(psf, jax.tree.map(cut, sensor_), windows, start_nm=start, z_range_nm=z_range_nm)
+    corner = np.stack([left, top], -1) * pixel_nm
+    fits = fit_windows(
+        psf, jax.tree.map(cut, sensor_), windows, start_nm=start, corner_nm=corner, z_range_nm=z_range_nm
+    )
     values, deviations = np.array(fits.values, np.float64), np.array(fits.deviations, np.float64)
     values[:, 0] += left * pixel_nm
     values[:, 1] += top * pixel_nm

@@ -19,7 +19,7 @@ import numpy as np
 
 from bioflax.optics.fisher import invert_information, mean_and_slopes
 from bioflax.optics.likelihood import Sensor
-from bioflax.optics.psf.interface import EmitterPSF
+from bioflax.optics.psf.interface import EmitterPSF, seen_from
 
 CHUNK = 512  # windows of one call: large enough to fill the vector units, small enough for the cache
 ROUND = 4  # steps, after which the windows that go on are put together: a chunk is as slow as its slowest window
@@ -48,6 +48,7 @@ def fit_windows(
     read_e: Any,
     *,
     start_nm: Any = None,
+    corner_nm: Any = None,
     z_range_nm: tuple[float, float] = (-750.0, 750.0),
     depths: int = 9,
     max_steps: int = 40,
@@ -60,6 +61,7 @@ def fit_windows(
         sensor: numbers, or maps (K, h, w) of the windows.
         read_e: (K, h, w) photoelectrons, as `optics.likelihood.to_electrons` gives them.
         start_nm: (K, 2) x and y to start from; None takes the centre of mass above the border.
+        corner_nm: (K, 2) x and y of each window's corner in the field, for a spot that changes across it; None is (0, 0).
         z_range_nm: least and largest z.
         depths: how many z are tried for the start.
         max_steps: steps after which a fit counts as not converged.
@@ -73,7 +75,9 @@ def fit_windows(
     if start_nm is None:
         start_nm = centre_of_mass_nm(read_e, float(psf.pixel_nm))
     start_nm = np.asarray(start_nm, np.float32)
-    mapped = jax.tree.map(lambda leaf: np.ndim(leaf) == 3, sensor)
+    corner_nm = np.zeros((count, 2), np.float32) if corner_nm is None else np.asarray(corner_nm, np.float32)
+    at_windows = _At(sensor, corner_nm)
+    mapped = _At(jax.tree.map(lambda leaf: np.ndim(leaf) == 3, sensor), True)
     size = min(CHUNK, 1 << max(0, count - 1).bit_length())
     begin = partial(_start_chunk, depths=depths, mapped=_Static(mapped))
     go_on = partial(_fit_chunk, mapped=_Static(mapped))
@@ -87,7 +91,7 @@ def fit_windows(
         """Goes `most` steps on with the windows `at` and writes what they reached into `fits`."""
         # The last chunk is filled up with its first window, so that all chunks have one shape.
         full = np.concatenate([at, np.full(size - len(at), at[0])])
-        part = jax.tree.map(lambda leaf, is_map: np.asarray(leaf)[full] if is_map else leaf, sensor, mapped)
+        part = jax.tree.map(lambda leaf, is_map: np.asarray(leaf)[full] if is_map else leaf, at_windows, mapped)
         values = begin(psf, part, read_e[full], start_nm[full], z_range) if first else fits.values[full]
         found = [np.asarray(array)[: len(at)] for array in go_on(psf, part, read_e[full], values, z_range, most)]
         for all_of_them, some in zip(fits[:4], found[:4]):
@@ -118,6 +122,13 @@ def centre_of_mass_nm(read_e: np.ndarray, pixel_nm: float) -> np.ndarray:
     return np.stack([x, y], -1).astype(np.float32) * pixel_nm
 
 
+class _At(NamedTuple):
+    """What a window looks through: the sensor below it, and where it lies in the field, nm."""
+
+    sensor: Any
+    corner: Any
+
+
 class _Static:
     """A pytree of bools as a static argument of jit: equal by content."""
 
@@ -135,7 +146,7 @@ class _Static:
 @partial(jax.jit, static_argnames=("depths", "mapped"))
 def _start_chunk(
     psf: EmitterPSF,
-    sensor: Sensor,
+    at: _At,
     read_e: jax.Array,
     start_nm: jax.Array,
     z_range_nm: jax.Array,
@@ -143,8 +154,12 @@ def _start_chunk(
     depths: int,
     mapped: _Static,
 ) -> jax.Array:
-    start = lambda s, x, at: _start(psf, s, x, at, read_e.shape[1:], z_range_nm, depths)  # noqa: E731
-    return _over(mapped)(start)(sensor, read_e, start_nm)
+    shape = read_e.shape[1:]
+
+    def start(a: _At, x: jax.Array, first: jax.Array) -> jax.Array:
+        return _start(seen_from(psf, *a.corner), a.sensor, x, first, shape, z_range_nm, depths)
+
+    return _over(mapped)(start)(at, read_e, start_nm)
 
 
 def _over(mapped: _Static) -> Callable[..., Any]:
@@ -156,7 +171,7 @@ def _over(mapped: _Static) -> Callable[..., Any]:
 @partial(jax.jit, static_argnames=("mapped",))
 def _fit_chunk(
     psf: EmitterPSF,
-    sensor: Sensor,
+    at: _At,
     read_e: jax.Array,
     values: jax.Array,
     z_range_nm: jax.Array,
@@ -166,8 +181,8 @@ def _fit_chunk(
 ) -> tuple[jax.Array, ...]:
     shape, over = read_e.shape[1:], _over(mapped)
     limits = _limits(psf, shape, z_range_nm)
-    look = over(lambda s, x, v: _look(psf, s, x, v, shape))
-    state = _State(values, *look(sensor, read_e, values), jnp.full(len(values), 1e-3), jnp.zeros(len(values), bool), 0)
+    look = over(lambda a, x, v: _look(seen_from(psf, *a.corner), a.sensor, x, v, shape))
+    state = _State(values, *look(at, read_e, values), jnp.full(len(values), 1e-3), jnp.zeros(len(values), bool), 0)
     state = state._replace(steps=jnp.zeros(len(values), jnp.int32))
 
     def go_on(state: _State) -> jax.Array:
@@ -178,7 +193,7 @@ def _fit_chunk(
         trial = jnp.clip(state.values + move, limits[0], limits[1])
         # A single step neither doubles nor halves the light, and moves less than a pixel: quadratic models end there.
         trial = _restrain(state.values, trial, psf.pixel_nm)
-        likelihood, slope, information = look(sensor, read_e, trial)
+        likelihood, slope, information = look(at, read_e, trial)
         better = likelihood >= state.likelihood - 1e-6 * jnp.abs(state.likelihood)
         moved = trial - state.values
         size = jnp.einsum("ki,kij,kj->k", moved, state.information, moved)
@@ -197,7 +212,9 @@ def _fit_chunk(
 
     state = jax.lax.while_loop(go_on, step, state)
     deviations = jnp.sqrt(jax.vmap(lambda matrix: jnp.diagonal(invert_information(matrix)))(state.information))
-    chi_square = over(lambda s, x, v: _chi_square(psf, s, x, v, shape))(sensor, read_e, state.values)
+    chi_square = over(lambda a, x, v: _chi_square(seen_from(psf, *a.corner), a.sensor, x, v, shape))(
+        at, read_e, state.values
+    )
     inside = jnp.all((state.values[:, :2] > limits[0][:2]) & (state.values[:, :2] < limits[1][:2]), -1)
     return state.values, deviations, chi_square, state.done & inside, state.steps, state.done
 

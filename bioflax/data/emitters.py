@@ -134,7 +134,7 @@ class SimulatedEmitters:
             pixel_nm=float(simulator.psf.pixel_nm),
             photons=1.3 * brightest,
             z_nm=1.2 * max(deepest, 1.0),
-            background_photons=1.2 * max(veil * (1.0 + 3.0 * float(simulator.structure)), 1.0),
+            background_photons=1.2 * max(veil * _brightest_background(simulator), 1.0),
             frames=simulator.frames,
         )
         # DECODE: (photons - mean background) / (mean light / 50).
@@ -171,3 +171,8 @@ class SimulatedEmitters:
 
 def _largest(span: Any) -> float:
     return float(np.max(np.abs(np.asarray(span, float))))
+
+
+def _brightest_background(simulator: Any) -> float:
+    """Of a structured background over its level: three deviations of blotches, and the most of gradient and Perlin noise."""
+    return 1.0 + 3.0 * float(simulator.structure) + 0.5 * float(simulator.gradient) + float(simulator.perlin)

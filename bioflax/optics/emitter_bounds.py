@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from bioflax.errors import InputError
 from bioflax.optics.fisher import PARAMETERS, fisher_information
 from bioflax.optics.likelihood import Sensor
-from bioflax.optics.psf.interface import EmitterPSF
+from bioflax.optics.psf.interface import EmitterPSF, seen_from
 
 WINDOW_PX = 15
 CROWDED_PX = 23  # with neighbours, whose light has to lie in the window as well
@@ -86,7 +86,7 @@ def emitter_bounds(
             return np.asarray(leaf)[y[:, :, None], x[:, None, :]]
 
         at = jax.tree.map(below, sensor_)
-        information = _information(psf, at, (window_px, window_px), emitters[rows], background[rows])
+        information = _information(psf, at, (window_px, window_px), emitters[rows], background[rows], corner[rows, :2])
         parts.append(_deviations(np.asarray(information, np.float64), there[rows])[: count - start])
     bound = dict(zip(PARAMETERS, np.concatenate(parts).T))
     if gate_nm is not None:
@@ -125,15 +125,15 @@ def _padded(count: int) -> int:
 
 @partial(jax.jit, static_argnums=2)
 def _information(
-    psf: EmitterPSF, at: Sensor, shape: tuple[int, int], emitters: jax.Array, background: jax.Array
+    psf: EmitterPSF, at: Sensor, shape: tuple[int, int], emitters: jax.Array, background: jax.Array, corner: jax.Array
 ) -> jax.Array:
     leaves, tree = jax.tree.flatten(at)
 
-    def one(leaves: list[jax.Array], these: jax.Array, level: jax.Array) -> jax.Array:
-        return fisher_information(psf, jax.tree.unflatten(tree, leaves), shape, these, level)
+    def one(leaves: list[jax.Array], these: jax.Array, level: jax.Array, corner: jax.Array) -> jax.Array:
+        return fisher_information(seen_from(psf, *corner), jax.tree.unflatten(tree, leaves), shape, these, level)
 
-    axes = ([0 if jax.numpy.ndim(leaf) == 3 else None for leaf in leaves], 0, 0)
-    return jax.vmap(one, in_axes=axes)(leaves, emitters, background)
+    axes = ([0 if jax.numpy.ndim(leaf) == 3 else None for leaf in leaves], 0, 0, 0)
+    return jax.vmap(one, in_axes=axes)(leaves, emitters, background, corner)
 
 
 def _deviations(information: np.ndarray, there: np.ndarray) -> np.ndarray:

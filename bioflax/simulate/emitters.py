@@ -12,9 +12,9 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.optics import noise
 from bioflax.optics.camera import EMCCD, SCMOS
-from bioflax.optics.psf import Astigmatic, EmitterPSF
+from bioflax.optics.psf import Astigmatic, EmitterPSF, seen_from
 from bioflax.optics.quantities import is_concrete, part, physical, quantity
-from bioflax.simulate.draw import smooth_noise
+from bioflax.simulate.background import draw_background
 from bioflax.typing import Batch
 
 Span = float | tuple[float, float]
@@ -35,6 +35,8 @@ class EmitterSimulator:
         photons: expected photons of a full frame: a pair (low, high) draws evenly in the logarithm.
         background_photons: per pixel and frame; a pair draws one per example.
         structure: relative amplitude of a smooth background of blotches of `structure_px`.
+        gradient: relative rise of the background from edge to edge, in a direction of its own in each example.
+        perlin: relative amplitude of Perlin noise in the background, with cells of `perlin_px`.
         z_nm: range of depths.
         lifetime_frames: mean time an emitter is on.
         whole_frames: emitters go on and off between frames only, so that each frame has all of an emitter's light.
@@ -52,6 +54,9 @@ class EmitterSimulator:
     background_photons: Span = quantity("photons per pixel and frame", kind="span", at_least=0.0, default=(5.0, 30.0))
     structure: float = quantity("relative amplitude", at_least=0.0, at_most=1.0, default=0.0)
     structure_px: float = quantity("px", at_least=3.0, default=12.0)
+    gradient: float = quantity("relative rise", at_least=0.0, at_most=2.0, default=0.0)
+    perlin: float = quantity("relative amplitude", at_least=0.0, at_most=1.0, default=0.0)
+    perlin_px: float = quantity("px", at_least=3.0, default=32.0)
     z_nm: tuple[float, float] = quantity("nm", kind="span", default=(-500.0, 500.0))
     lifetime_frames: float = quantity("frames", above=0.0, default=2.0)
     whole_frames: bool = False
@@ -145,8 +150,9 @@ class EmitterSimulator:
             return jnp.tensordot(photons, spots, 1)
         pixel, side = self.psf.pixel_nm, self.spot_px
         first = [jnp.floor(emitters[axis] / pixel) - side // 2 for axis in ("x_nm", "y_nm")]
-        spots = self.psf.spots(
-            (side, side), emitters["x_nm"] - first[0] * pixel, emitters["y_nm"] - first[1] * pixel, emitters["z_nm"]
+        corner = [at * pixel for at in first]
+        spots = jax.vmap(lambda left, top, x, y, z: seen_from(self.psf, left, top).spots((side, side), x, y, z))(
+            *corner, emitters["x_nm"] - corner[0], emitters["y_nm"] - corner[1], emitters["z_nm"]
         )
         # Windows are put into place by products with 0 and 1: deterministic on a GPU and differentiable, as no scatter is.
         columns, rows = (
@@ -158,13 +164,24 @@ class EmitterSimulator:
         wide = jnp.einsum("eab,ebw->eaw", spots, columns)
         return jnp.einsum("fe,eah,eaw->fhw", photons, rows, wide)
 
+    def draw_background(self, level_key: jax.Array, structure_key: jax.Array) -> jax.Array:
+        """Expected photons (size, size) of the background of one example."""
+        return draw_background(
+            structure_key,
+            _draw(level_key, self.background_photons),
+            (self.size, self.size),
+            gradient=self.gradient,
+            structure=self.structure,
+            structure_px=self.structure_px,
+            perlin=self.perlin,
+            perlin_px=self.perlin_px,
+        )
+
     def expected_photons(self, key: jax.Array) -> tuple[jax.Array, dict[str, jax.Array], jax.Array]:
         """One example without noise: light (frames, size, size), its emitters, and the background (size, size)."""
         emitter_key, background_key, structure_key = jax.random.split(key, 3)
         emitters = self.draw(emitter_key, self.room)
-        background = jnp.broadcast_to(_draw(background_key, self.background_photons), (self.size, self.size))
-        blotches = smooth_noise(structure_key, (self.size, self.size), self.structure_px)
-        background = background * jnp.maximum(1.0 + self.structure * blotches, 0.0)
+        background = self.draw_background(background_key, structure_key)
         return self.render(emitters) + background, emitters, background
 
     def sample(self, key: jax.Array, n: int) -> Batch:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bioflax.errors import InputError
-from bioflax.optics import noise
-from bioflax.simulate.draw import smooth_noise
 from bioflax.simulate.emitters import EmitterSimulator
 
 BLOCK = 32  # frames drawn in one call
@@ -38,12 +35,7 @@ def simulate_movie(simulator: EmitterSimulator, seed: int, frames: int) -> dict[
     long = dataclasses.replace(simulator, frames=frames | 1, room=None)
     drawn = jax.device_get(jax.jit(lambda s, k: s.draw(k, long.room))(long, emitter_key))
     photons = drawn["photons"][:, :frames]
-    shape = (simulator.size, simulator.size)
-    level = jnp.asarray(simulator.background_photons, jnp.float32)
-    if level.ndim:
-        level = level[0] + (level[1] - level[0]) * noise.uniform(background_key, ())
-    blotches = smooth_noise(structure_key, shape, simulator.structure_px)
-    background = np.asarray(level * jnp.maximum(1.0 + simulator.structure * blotches, 0.0))
+    background = np.asarray(simulator.draw_background(background_key, structure_key))
 
     @jax.jit
     def block(emitters: dict[str, jax.Array], key: jax.Array) -> jax.Array:

@@ -3,12 +3,14 @@
 from bioflax.optics.psf.beads import Bead as Bead
 from bioflax.optics.psf.beads import BeadFit as BeadFit
 from bioflax.optics.psf.beads import from_beads as from_beads
+from bioflax.optics.psf.field import FieldPupil as FieldPupil
 from bioflax.optics.psf.gaussian import Astigmatic as Astigmatic
 from bioflax.optics.psf.gaussian import Gaussian as Gaussian
 from bioflax.optics.psf.gaussian import gaussian_shares as gaussian_shares
 from bioflax.optics.psf.gaussian import gaussian_sigma_nm as gaussian_sigma_nm
 from bioflax.optics.psf.gaussian import gaussian_spot as gaussian_spot
 from bioflax.optics.psf.interface import EmitterPSF as EmitterPSF
+from bioflax.optics.psf.interface import seen_from as seen_from
 from bioflax.optics.psf.pupil import Pupil as Pupil
 from bioflax.optics.psf.spline import Measured as Measured
 from bioflax.optics.psf.widefield import WidefieldOptics as WidefieldOptics

@@ -24,3 +24,8 @@ class EmitterPSF(Protocol):
             (..., H, W); sums to 1, or to what falls into the window.
         """
         ...
+
+
+def seen_from(psf: EmitterPSF, x_nm: jax.Array, y_nm: jax.Array) -> EmitterPSF:
+    """The spot as a window sees it whose corner lies at a place of the field, nm; the same where it is one everywhere."""
+    return psf.seen_from(x_nm, y_nm) if hasattr(psf, "seen_from") else psf
