@@ -92,6 +92,13 @@ def number(name: str, value: Any, least: float = 0.0) -> float:
     return float(value)
 
 
+def whole(name: str, value: Any, *, least: int) -> int | None:
+    """A whole number of at least `least`, or null."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise InputError(f"{name}: expected null or a whole number of at least {least}, found {value!r}.")
+    return value
+
+
 def tile_size(value: Any) -> Any:
     """`auto`, or a positive number of pixels."""
     if value in ("auto", None):

@@ -69,11 +69,15 @@ def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
             output,
             axes=_command.optional(plain["axes"]),
             render_nm=None if plain["render_nm"] is None else _command.positive("render_nm", plain["render_nm"]),
+            drift_segments=_command.whole("drift_segments", plain["drift_segments"], least=2),
             page=True,
         )
         metrics = {"localizations": done.localizations}
+        drift = {"drift": done.drifts} if done.drifts else {}
         files = done.files + [str(page) for page in render_predictions(done.pages)]
-        run.finish(task="localize", model=str(plain["model"]), files=files, seconds=done.seconds, metrics=metrics)
+        run.finish(
+            task="localize", model=str(plain["model"]), files=files, seconds=done.seconds, metrics=metrics, **drift
+        )
     print(f"{done.localizations} localizations in {plain['output']}")
 
 

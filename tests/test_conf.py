@@ -51,6 +51,9 @@ def test_every_choice_composes_and_builds(group, name, tmp_path) -> None:
         counts = 100 + np.random.default_rng(0).poisson(20 * stack + 5)
         save_image(tmp_path / "beads.tif", counts.astype(np.float32), "ZYX")
         overrides += [f"psf.beads={tmp_path / 'beads.tif'}", "psf.z_step_nm=100"]
+    if name == "pupil_field":
+        np.save(tmp_path / "maps.npy", np.zeros((2, 3, 3), np.float32))
+        overrides += [f"psf.zernike_maps={tmp_path / 'maps.npy'}", "psf.field_nm=4000"]
     config = composed("train", *overrides)
     for part in ("hardware", "task", "data", "optim"):
         assert build(config[part], part) is not None

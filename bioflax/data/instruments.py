@@ -10,7 +10,7 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.io import open_image, read_localizations
 from bioflax.optics.camera import EMCCD, SCMOS
-from bioflax.optics.psf import Measured, from_beads
+from bioflax.optics.psf import FieldPupil, Measured, Pupil, from_beads
 
 Value = float | str | None
 
@@ -158,3 +158,29 @@ def measured_psf(
         normalise=normalise,
     )
     return fitted.psf
+
+
+def field_pupil(zernike_maps: str, field_nm: float, pixel_nm: float, **pupil: Any) -> FieldPupil:
+    """A pupil whose aberrations change across the field.
+
+    Args:
+        zernike_maps: `.npy` or TIFF (terms, H', W'), nm rms from Noll 5 on, rows along y.
+        field_nm: side of the square field that the maps cover.
+        pixel_nm: pixel side in the sample.
+        pupil: as `optics.psf.Pupil`, without `zernikes_nm`.
+
+    Raises:
+        InputError: a file that cannot be read, or holds no stack of maps.
+    """
+    path = Path(zernike_maps)
+    try:
+        maps = np.load(path, allow_pickle=False) if path.suffix == ".npy" else open_image(path, axes="ZYX").read()
+    except (OSError, ValueError) as cause:
+        raise InputError(
+            f"psf.zernike_maps: expected a .npy or .tif stack of maps, found {zernike_maps!r} ({cause})."
+        ) from cause
+    if maps.ndim != 3 or maps.dtype.kind not in "iuf" or not np.isfinite(maps).all():
+        raise InputError(
+            f"psf.zernike_maps: expected (terms, H, W) of finite numbers in nm, found shape {maps.shape} in {path}."
+        )
+    return FieldPupil(maps.astype(np.float32), field_nm, Pupil(pixel_nm=pixel_nm, **pupil))

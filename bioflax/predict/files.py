@@ -21,12 +21,13 @@ OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".npy", ".npz", ".h5", ".zarr
 @dataclass(frozen=True)
 class Predicted:
     """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`: how many;
-    `pages`: those of the files that a page is made of."""
+    `pages`: those of the files that a page is made of; `drifts`: file name -> extent and error of the drift taken off."""
 
     files: list[str]
     seconds: dict[str, float]
     localizations: int | None = None
     pages: list[str] = field(default_factory=list)
+    drifts: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 def output_folder(output: str | Path) -> Path:

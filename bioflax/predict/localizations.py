@@ -21,6 +21,7 @@ from bioflax.io import (
 from bioflax.io.aside import written_aside
 from bioflax.io.png import write_png
 from bioflax.ops.colouring import colour_by_z, scale_bar, tone
+from bioflax.ops.drift import Drift, correct, estimate_drift
 from bioflax.ops.rendering import render_gaussian
 from bioflax.predict.files import Predicted
 from bioflax.predict.inspection import PAGE_ARRAYS, inspect_prediction
@@ -39,6 +40,7 @@ def localize_files(
     *,
     axes: str | None = None,
     render_nm: float | None = 20.0,
+    drift_segments: int | None = None,
     page: bool = False,
 ) -> Predicted:
     """Localizes movies into tables, each with a picture beside it.
@@ -49,6 +51,8 @@ def localize_files(
         output: a folder, or the name of the table for a single input: `.csv` (ThunderSTORM) or `.hdf5` (Picasso).
         axes: of the inputs, where they do not say them: TYX.
         render_nm: pixel of the rendered picture; None renders nothing.
+        drift_segments: corrects the drift of the sample by redundant cross-correlation of so many parts of the movie, and
+            writes its course with its error as `<stem>_drift.csv`; None leaves the positions as they were found.
         page: write `<stem>_report.npz` beside each table, which `report.render_predictions` makes a page of.
 
     Returns:
@@ -65,7 +69,7 @@ def localize_files(
         raise InputError(f"output: {output} is one table, {inputs} holds {len(paths)} movies. Give a folder.")
     if render_nm is not None and not render_nm > 0:
         raise InputError(f"render_nm: expected more than 0, or null for no picture, found {render_nm}.")
-    begun, written, pages, number = time.monotonic(), [], [], 0
+    begun, written, pages, number, drifts = time.monotonic(), [], [], 0, {}
     with ProgressBar("localize", len(paths) * 1000) as bar:
         for done, path in enumerate(paths):
             name = output if single else output / f"{image_stem(path)}.csv"
@@ -80,6 +84,11 @@ def localize_files(
             table = localizer(movie, on_progress=show)
             number += len(table)
             write_localizations(table, name)
+            if drift_segments is not None:
+                table, course = without_drift(table, drift_segments)  # the table as found is safe by now
+                write_localizations(table, name)
+                written.append(str(write_drift(name.with_name(f"{image_stem(name)}_drift.csv"), course)))
+                drifts[path.name] = drift_of(course)
             written.append(str(name))
             if render_nm is not None:
                 written += [str(made) for made in render(table, name, render_nm)]
@@ -87,7 +96,34 @@ def localize_files(
                 pages.append(str(name.with_name(f"{image_stem(name)}{PAGE_ARRAYS}")))
                 with written_aside(pages[-1]) as aside, aside.open("wb") as stream:
                     np.savez_compressed(stream, **inspect_prediction(table, movie))
-    return Predicted(written + pages, {"predict": time.monotonic() - begun}, number, pages)
+    return Predicted(written + pages, {"predict": time.monotonic() - begun}, number, pages, drifts)
+
+
+def without_drift(table: Localizations, segments: int) -> tuple[Localizations, Drift]:
+    """The table with the drift of the sample taken off, and its course; as `ops.drift.estimate_drift`."""
+    course = estimate_drift(table["x_nm"], table["y_nm"], table["frame"], segments=segments)
+    x_nm, y_nm = correct(table["x_nm"], table["y_nm"], table["frame"], course)
+    return table.with_columns(x_nm=x_nm, y_nm=y_nm), course
+
+
+def write_drift(path: Path, course: Drift) -> Path:
+    """Writes frame, x_nm, y_nm and error_nm: where the sample had moved to, and the standard error per axis."""
+    with written_aside(path) as aside, aside.open("w", encoding="utf-8") as stream:
+        stream.write("frame,x_nm,y_nm,error_nm\n")
+        for frame, x, y, error in zip(course.frames, course.x_nm, course.y_nm, course.error_nm):
+            stream.write(f"{int(frame)},{x:.3f},{y:.3f},{error:.3f}\n")
+    return path
+
+
+def drift_of(course: Drift) -> dict[str, float | None]:
+    """Extent of a drift, its median standard error per axis (None for two segments), and the share of pairs that agreed."""
+    error = float(np.median(course.error_nm))
+    return {
+        "drift_x_nm": float(np.ptp(course.x_nm)),
+        "drift_y_nm": float(np.ptp(course.y_nm)),
+        "error_nm": error if np.isfinite(error) else None,
+        "pairs_used": float(course.pairs_used),
+    }
 
 
 def render(table: Localizations, beside: Path, render_nm: float) -> list[Path]:

@@ -14,7 +14,7 @@ import bioflax
 from bioflax.data import EmitterScales
 from bioflax.data.normalize import Normalization
 from bioflax.errors import InputError
-from bioflax.io import image_from_array, open_image, read_localizations
+from bioflax.io import Localizations, image_from_array, open_image, read_localizations
 from bioflax.optics import EMCCD, SCMOS
 from bioflax.optics.psf import Gaussian
 from bioflax.predict import movie as movies
@@ -179,3 +179,29 @@ def test_outputs_that_cannot_be_are_told_before_the_work(spots) -> None:
     with pytest.raises(InputError, match="render_nm"):
         localize_files(localizer, spots / "a.tif", spots / "t.csv", render_nm=-1)
     assert not list(spots.glob("t*"))
+
+
+def test_the_drift_is_taken_off_on_request_and_written_with_its_error(tmp_path):
+    rng = np.random.default_rng(0)
+    sites, frames = rng.uniform(500, 7500, (40, 2)), 400
+    frame = np.repeat(np.arange(1, frames + 1), 10)
+    site = rng.integers(0, len(sites), frame.size)
+    moved = np.column_stack([0.4 * (frame - 1), -0.2 * (frame - 1)])  # nm: 160 along x, -80 along y
+    xy = sites[site] + moved + rng.normal(0, 10, (frame.size, 2))
+    table = Localizations({"frame": frame, "x_nm": xy[:, 0], "y_nm": xy[:, 1]}, 100.0, (80, 80), frames)
+    tifffile.imwrite(tmp_path / "m.tif", np.zeros((2, 80, 80), np.uint16), metadata={"axes": "TYX"})
+    localizer = lambda movie, on_progress: table  # noqa: E731
+    plain = localize_files(localizer, tmp_path / "m.tif", tmp_path / "plain.csv", render_nm=None)
+    assert plain.drifts == {} and not (tmp_path / "plain_drift.csv").exists()
+    done = localize_files(localizer, tmp_path / "m.tif", tmp_path / "t.csv", render_nm=None, drift_segments=8)
+    drift = done.drifts["m.tif"]
+    assert drift["drift_x_nm"] == pytest.approx(160, abs=8) and drift["drift_y_nm"] == pytest.approx(80, abs=8)
+    assert 0 < drift["error_nm"] < 5 and str(tmp_path / "t_drift.csv") in done.files
+    course = np.genfromtxt(tmp_path / "t_drift.csv", delimiter=",", names=True)
+    assert len(course) == frames and np.abs(course["x_nm"] - 0.4 * np.arange(frames)).max() < 10
+    corrected = read_localizations(tmp_path / "t.csv")
+    spread = [np.std(t["x_nm"][site == 3]) for t in (read_localizations(tmp_path / "plain.csv"), corrected)]
+    assert spread[0] > 35 and spread[1] < 14
+    with pytest.raises(InputError, match="segments"):
+        localize_files(localizer, tmp_path / "m.tif", tmp_path / "many.csv", render_nm=None, drift_segments=300)
+    assert len(read_localizations(tmp_path / "many.csv")) == len(table)  # what was found is not lost
