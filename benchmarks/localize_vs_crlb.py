@@ -1,6 +1,6 @@
 """Root mean square error of the maximum-likelihood fit over the Cramer-Rao bound, for isolated emitters.
 
-    python benchmarks/localize_vs_crlb.py [--fits 2000] [--psf gaussian astigmatic] [--output benchmarks/results]
+    python benchmarks/localize_vs_crlb.py [--fits 2000] [--psf gaussian astigmatic] [--name localize_vs_crlb]
 
 Every cell is a spot, a camera, a number of photons and a background; each emitter lies at a random place of the middle
 pixel and, where the spot tells depth, within +-300 nm of the focus. Windows have 11 x 11 px, 13 x 13 in three
@@ -13,7 +13,7 @@ estimate reaches the bound.
 from __future__ import annotations
 
 import argparse
-import inspect
+import dataclasses
 import json
 import os
 import platform
@@ -39,15 +39,17 @@ TOO_MUCH = 1.05
 
 
 def known_spots() -> dict[str, Any]:
-    """Every spot of `bioflax.optics.psf` that needs no file or measurement, with its defaults."""
-    found = {}
-    for name, kind in inspect.getmembers(spots, inspect.isclass):
-        if callable(getattr(kind, "spots", None)) and not getattr(kind, "_is_protocol", False):
-            try:
-                found[name.lower()] = kind()
-            except TypeError:  # measured: it cannot be made of nothing
-                continue
-    return found
+    """Every kind of spot; pupils with 60 nm rms of astigmatism, and a spline through the spot of such a pupil."""
+    pupil = spots.Pupil(zernikes_nm=[0.0, 60.0], pupil_px=24, subpixels=2)
+    depth = np.arange(-900.0, 901.0, 50.0)
+    volume = jax.lax.map(lambda z: pupil.spots((25, 25), 1250.0, 1250.0, z), jnp.asarray(depth, jnp.float32))
+    return {
+        "gaussian": spots.Gaussian(),
+        "astigmatic": spots.Astigmatic(),
+        "pupil": pupil,
+        "vectorial": dataclasses.replace(pupil, vectorial=True),
+        "measured": spots.Measured.from_volume(volume, pixel_nm=100.0, z_step_nm=50.0, z_first_nm=-900.0),
+    }
 
 
 def knows_depth(psf: Any) -> bool:
@@ -149,6 +151,7 @@ def main() -> None:
     parser.add_argument("--photons", nargs="+", type=float, default=PHOTONS)
     parser.add_argument("--background", nargs="+", type=float, default=BACKGROUND)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--name", default="localize_vs_crlb", help="of the file of results")
     options = parser.parse_args()
     tables = []
     for spot in options.psf:
@@ -169,7 +172,7 @@ def main() -> None:
         "tables": tables,
     }
     options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "localize_vs_crlb.json"
+    path = options.output / f"{options.name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"\nwrote {path}")
 
