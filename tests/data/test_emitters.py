@@ -87,3 +87,20 @@ def test_what_does_not_fit_is_told(change, mode, dims, message) -> None:
     with pytest.raises(InputError, match="scales.z_nm"):
         EmitterScales(100.0, 1.0, 0.0, 1.0)
     assert Astigmatic().pixel_nm == 100.0
+
+
+def test_two_pixels_that_claim_one_emitter_give_one_row() -> None:
+    scales = EmitterScales(pixel_nm=100.0, photons=1000.0, z_nm=500.0, background_photons=10.0)
+    found = {"mask": np.array([[True, True, True, False], [True, False, False, False]])}
+    for name, row in {
+        "x_px": [5.50, 5.52, 7.0, 0.0],
+        "y_px": [3.0, 3.01, 3.0, 0.0],
+        "score": [0.7, 0.9, 0.8, 0.0],
+    }.items():
+        found[name] = np.array([row, row])
+    for name in ("z", "photons", "spread_x", "spread_y", "spread_z", "spread_photons"):
+        found[name] = np.full((2, 4), 0.1)
+    table = scales.to_columns(found, first_frame=3)
+    assert table["frame"].tolist() == [3, 3, 4]  # the one of the other frame is none of them
+    np.testing.assert_allclose(table["x_nm"], [602.0, 750.0, 600.0])
+    np.testing.assert_allclose(table["probability"], [0.9, 0.8, 0.7])
