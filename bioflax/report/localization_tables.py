@@ -103,7 +103,8 @@ def results(summary: dict[str, Any]) -> Section:
     )
     return Section(
         "Results",
-        "The bound is that of each emitter with its own light, its nearest neighbours as unknown as itself. RMSE is "
+        "The bound is that of each emitter with its own light, its nearest neighbours as unknown as itself, in this "
+        "one frame: a net that sees the frames before and after may lie below 1. RMSE is "
         "that of the found, among them wrong pairs; robust is 1.48 times the median deviation, which those do not move.",
         notices=[("note", text) for text in summary["notes"]],
         tables=[first, second, third],
