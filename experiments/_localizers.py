@@ -31,7 +31,8 @@ def localizer(plain: dict[str, Any], model: Any, psf: Any, camera: Any) -> Any:
         return partial(localize_movie, model, camera=camera, tile=_command.tile_size(plain["tile"]), **threshold)
     if psf is None:
         raise InputError("psf: the classical localizer needs a spot. Give psf=gaussian psf.sigma_nm=..., or another.")
-    return partial(localize_classically, psf, camera=camera, z_range_nm=depths(plain), **threshold)
+    search = {"detector": plain["detector"], "window_px": _command.whole("window_px", plain["window_px"], least=5)}
+    return partial(localize_classically, psf, camera=camera, z_range_nm=depths(plain), **search, **threshold)
 
 
 def depths(plain: dict[str, Any]) -> tuple[float, float]:

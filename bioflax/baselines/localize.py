@@ -9,13 +9,14 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bioflax.baselines.mle import fit_windows
-from bioflax.baselines.spots import Spots, find_spots, spot_width_px
+from bioflax.baselines.spots import Spots, find_spots, match_spots, spot_width_px
 from bioflax.errors import InputError
 from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.likelihood import Sensor, sensor, to_electrons
 from bioflax.optics.psf.interface import EmitterPSF
 
 LEAST_WIDTH_PX = 0.41  # of all the light in one pixel it is 0.399
+DETECTORS = ("gaussian", "matched")
 COLUMNS = ("x_nm", "y_nm", "z_nm", "photons", "background_photons")
 
 
@@ -28,6 +29,7 @@ def localize(
     window_px: int | None = None,
     z_range_nm: tuple[float, float] = (-600.0, 600.0),
     first_frame: int = 1,
+    detector: str = "gaussian",
 ) -> dict[str, np.ndarray]:
     """Localizes the emitters of frames.
 
@@ -39,6 +41,8 @@ def localize(
         window_px: side of the fitted windows, odd; None takes seven widths of the spot, at least 7.
         z_range_nm: of the fits; of no effect for a spot that does not know z.
         first_frame: number of the first frame.
+        detector: `gaussian` (difference of Gaussians), or `matched`: correlation with the spot at its depths, for spots
+            of several lobes such as tetrapods.
 
     Returns:
         Columns of equal length: frame, x_nm, y_nm (from the outer corner of the first pixel), z_nm where the spot tells it,
@@ -52,7 +56,13 @@ def localize(
     if frames_adu.ndim != 3:
         raise InputError(f"frames: expected (T, H, W), found shape {frames_adu.shape}.")
     check_maps(camera, frames_adu.shape[1:])
-    settings = {"threshold": threshold, "window_px": window_px, "z_range_nm": z_range_nm, "first_frame": first_frame}
+    settings = {
+        "threshold": threshold,
+        "window_px": window_px,
+        "z_range_nm": z_range_nm,
+        "first_frame": first_frame,
+        "detector": detector,
+    }
     return localize_electrons(np.asarray(to_electrons(camera, frames_adu)), sensor(camera), psf, **settings)
 
 
@@ -65,10 +75,13 @@ def localize_electrons(
     window_px: int | None = None,
     z_range_nm: tuple[float, float] = (-600.0, 600.0),
     first_frame: int = 1,
+    detector: str = "gaussian",
 ) -> dict[str, np.ndarray]:
     """As `localize`, from photoelectrons (T, H, W) and their sensor."""
     if not z_range_nm[0] < z_range_nm[1]:
         raise InputError(f"z_range_nm: expected a least and a largest depth, found {z_range_nm}.")
+    if detector not in DETECTORS:
+        raise InputError(f"detector: {detector!r} is not known. Take one of: {', '.join(DETECTORS)}.")
     width_px = spot_width_px(psf, z_range_nm if _knows_depth(psf) else (0.0, 0.0))
     if width_px < LEAST_WIDTH_PX:
         raise InputError(
@@ -80,7 +93,10 @@ def localize_electrons(
         raise InputError(
             f"window_px: expected an odd number from 5 to the {min(electrons.shape[1:])} px of a frame, found {side}."
         )
-    spots = find_spots(electrons, sensor_, width_px, threshold=threshold)
+    if detector == "matched":
+        spots = match_spots(electrons, sensor_, psf, side, z_range_nm, threshold=threshold)
+    else:
+        spots = find_spots(electrons, sensor_, width_px, threshold=threshold)
     return fit_spots(electrons, sensor_, psf, spots, side, z_range_nm, first_frame)
 
 

@@ -1,4 +1,4 @@
-"""Finds spots in noisy frames: difference of Gaussians, judged by the noise of the camera, and its local maxima."""
+"""Finds spots in noisy frames: difference of Gaussians, or the spot itself, judged by the noise of the camera; local maxima."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
+from scipy.signal import fftconvolve
 
 from bioflax.errors import InputError
 from bioflax.optics.likelihood import Sensor
@@ -82,6 +83,63 @@ def find_spots(
         order = np.argsort(-snr[row, column], kind="stable")
         row, column = row[order], column[order]
         y, x = _refine(contrast, row, column)
+        found.append((np.full(row.size, number), row, column, y, x, snr[row, column]))
+    return Spots(*(np.concatenate(parts) for parts in zip(*found))) if found else Spots(*(np.zeros(0, int),) * 6)
+
+
+def match_spots(
+    frames_e: np.ndarray,
+    sensor: Sensor,
+    psf: EmitterPSF,
+    side: int,
+    z_range_nm: tuple[float, float],
+    *,
+    threshold: float = 5.0,
+    depths: int = 17,
+) -> Spots:
+    """Finds spots of any shape, such as tetrapods, whose lobes a difference of Gaussians would take for emitters each.
+
+    The frame is correlated with the spot at several depths, each without its mean, so that an even background cancels;
+    the correlation over its noise is the signal to noise, and its largest value over the depths has to be a local maximum
+    within the rms radius of the spot.
+
+    Args:
+        frames_e: (T, H, W) photoelectrons.
+        sensor: numbers, or maps (H, W).
+        psf: the spot.
+        side: pixels of the window that holds it, odd.
+        z_range_nm: depths looked for.
+        threshold: least signal to noise.
+        depths: how many.
+
+    Returns:
+        As `find_spots`.
+    """
+    middle = np.full(depths, side / 2 * float(psf.pixel_nm), np.float32)
+    z = np.linspace(*z_range_nm, depths, dtype=np.float32)
+    templates = np.asarray(psf.spots((side, side), jnp.asarray(middle), jnp.asarray(middle), jnp.asarray(z)))
+    at = np.arange(side) - side // 2
+    square = np.sum(templates * (at[:, None] ** 2 + at[None] ** 2), (1, 2)) / templates.sum((1, 2))
+    apart = 2 * max(1, round(math.sqrt(float(np.median(square))))) + 1
+    templates = templates - templates.mean((1, 2), keepdims=True)
+    excess, size = 2.0 if sensor.multiplied else 1.0, frames_e.shape[1:]
+    read_variance = np.broadcast_to(np.square(np.asarray(sensor.read_noise_e, np.float32)), size)
+    found: list[tuple[np.ndarray, ...]] = []
+    for number, frame in enumerate(np.asarray(frames_e, np.float32)):
+        # Mirrored edges: zeros beyond the frame would look like an edge of light.
+        padded = np.pad(frame, side // 2, mode="reflect")
+        level = np.maximum(ndimage.uniform_filter(frame, side, mode="reflect"), LEAST_MEAN_E)
+        noise = np.pad(excess * level + read_variance, side // 2, mode="reflect")
+        # convolving with the flipped template is correlating with it
+        flip = lambda kernel: kernel[::-1, ::-1]  # noqa: E731
+        power = [fftconvolve(noise, flip(one**2), mode="valid") for one in templates]
+        signal = [fftconvolve(padded, flip(one), mode="valid") for one in templates]
+        snr = np.max([s / np.sqrt(np.maximum(p, 1e-12)) for s, p in zip(signal, power)], axis=0)
+        peak = (snr == ndimage.maximum_filter(snr, apart, mode="nearest")) & (snr > threshold)
+        row, column = np.nonzero(peak)
+        order = np.argsort(-snr[row, column], kind="stable")
+        row, column = row[order], column[order]
+        y, x = _refine(snr, row, column)
         found.append((np.full(row.size, number), row, column, y, x, snr[row, column]))
     return Spots(*(np.concatenate(parts) for parts in zip(*found))) if found else Spots(*(np.zeros(0, int),) * 6)
 

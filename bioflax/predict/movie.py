@@ -88,6 +88,7 @@ def localize_classically(
     threshold: float = 5.0,
     z_range_nm: tuple[float, float] = (-600.0, 600.0),
     window_px: int | None = None,
+    detector: str = "gaussian",
     on_progress: Progress | None = None,
 ) -> Localizations:
     """Localizes by spot detection and maximum likelihood; arguments as `baselines.localize.localize`."""
@@ -103,6 +104,7 @@ def localize_classically(
                 threshold=threshold,
                 z_range_nm=z_range_nm,
                 window_px=window_px,
+                detector=detector,
                 first_frame=first + 1,
             )
         )

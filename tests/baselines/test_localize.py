@@ -7,11 +7,11 @@ import pytest
 from scipy.spatial import cKDTree
 
 from bioflax.baselines.localize import check_maps, keep_one, localize
-from bioflax.baselines.spots import difference_of_gaussians, find_spots, spot_width_px
+from bioflax.baselines.spots import difference_of_gaussians, find_spots, match_spots, spot_width_px
 from bioflax.errors import InputError
 from bioflax.optics import EMCCD, SCMOS
 from bioflax.optics.likelihood import Sensor
-from bioflax.optics.psf import Astigmatic, Gaussian
+from bioflax.optics.psf import Astigmatic, Gaussian, Pupil
 
 SIDE = 64
 
@@ -128,3 +128,30 @@ def test_real_frames_of_an_scmos_camera(shared) -> None:
     table = localize(movie, Gaussian(sigma_nm=150.0, pixel_nm=160.0), camera)
     assert 180 < len(table["frame"]) < 360  # 852 in ten frames by another program
     assert 0.5 < np.median(table["chi_square"]) < 1.5
+
+
+def test_spots_of_several_lobes_are_matched_by_their_own_shape() -> None:
+    optics = {"na": 1.33, "wavelength_nm": 670.0, "refractive_index": 1.518, "pupil_px": 24, "subpixels": 1}
+    psf = Pupil(pixel_nm=110.0, zernikes_nm=[0.0, 200.0], **optics)
+    truth = np.array([[3000.0, 3050.0, 1400.0], [6500.0, 7020.0, -1300.0]], np.float32)
+    light = np.asarray(psf.spots((90, 90), *truth.T)).sum(0) * 20_000 + 10
+    frames = np.random.default_rng(0).poisson(light, (2, 90, 90)).astype(np.float32)
+    frames[1] = np.random.default_rng(1).poisson(10.0, (90, 90))  # nothing in it
+    settings = {"z_range_nm": (-1900.0, 1900.0), "window_px": 41}
+    found = localize(frames, psf, None, detector="matched", threshold=8.0, **settings)
+    assert found["frame"].tolist() == [1, 1]
+    order = np.argsort(found["x_nm"])
+    for i, axis in enumerate(("x_nm", "y_nm", "z_nm")):
+        assert (np.abs(found[axis][order] - truth[:, i]) < 5 * found[f"crlb_{axis}"][order]).all()
+    with pytest.raises(InputError, match="detector: 'wavelet' is not known. Take one of: gaussian, matched"):
+        localize(frames, psf, None, detector="wavelet", **settings)
+
+
+def test_the_matched_search_is_blind_to_an_even_background_and_sees_round_spots_too() -> None:
+    psf, rng = Gaussian(130.0, 100.0), np.random.default_rng(2)
+    dark = rng.poisson(200.0, (20, 48, 48)).astype(np.float32)
+    assert len(match_spots(dark, Sensor(), psf, 11, (0.0, 0.0), threshold=6.0, depths=1).frame) == 0
+    lit = dark + rng.poisson(3000 * np.asarray(psf.spots((48, 48), 2230.0, 1870.0, 0.0)), dark.shape)
+    spots = match_spots(lit, Sensor(), psf, 11, (0.0, 0.0), threshold=6.0, depths=1)
+    assert spots.frame.tolist() == list(range(20))
+    assert np.abs(spots.x_px - 22.3).max() < 0.3 and np.abs(spots.y_px - 18.7).max() < 0.3
