@@ -39,7 +39,7 @@ TOO_MUCH = 1.05
 
 
 def known_spots() -> dict[str, Any]:
-    """Every kind of spot; pupils with 60 nm rms of astigmatism, and a spline through the spot of such a pupil."""
+    """Spots that are one across the field; pupils with 60 nm rms of astigmatism, and a spline through such a pupil's."""
     pupil = spots.Pupil(zernikes_nm=[0.0, 60.0], pupil_px=24, subpixels=2)
     depth = np.arange(-900.0, 901.0, 50.0)
     volume = jax.lax.map(lambda z: pupil.spots((25, 25), 1250.0, 1250.0, z), jnp.asarray(depth, jnp.float32))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bioflax.baselines.mle import fit_windows
-from bioflax.baselines.spots import Spots, find_spots, match_spots, spot_width_px
+from bioflax.baselines.spots import Spots, find_spots, match_spots, spot_width_px, views
 from bioflax.errors import InputError
 from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.likelihood import Sensor, sensor, to_electrons
@@ -82,7 +82,11 @@ def localize_electrons(
         raise InputError(f"z_range_nm: expected a least and a largest depth, found {z_range_nm}.")
     if detector not in DETECTORS:
         raise InputError(f"detector: {detector!r} is not known. Take one of: {', '.join(DETECTORS)}.")
-    width_px = spot_width_px(psf, z_range_nm if _knows_depth(psf) else (0.0, 0.0))
+    size = electrons.shape[1:]
+    # A spot that changes across the field is as wide as on average, and knows depth where any place of it does.
+    deep = any(_knows_depth(view) for view in views(psf, size, 11))
+    depths = z_range_nm if deep else (0.0, 0.0)
+    width_px = float(np.mean([spot_width_px(view, depths) for view in views(psf, size, 41)]))
     if width_px < LEAST_WIDTH_PX:
         raise InputError(
             "psf: expected a spot that covers more than one pixel, found one that tells no position within it. "
@@ -94,7 +98,7 @@ def localize_electrons(
             f"window_px: expected an odd number from 5 to the {min(electrons.shape[1:])} px of a frame, found {side}."
         )
     if detector == "matched":
-        spots = match_spots(electrons, sensor_, psf, side, z_range_nm, threshold=threshold)
+        spots = match_spots(electrons, sensor_, psf, side, z_range_nm, threshold=threshold, depths=17 if deep else 1)
     else:
         spots = find_spots(electrons, sensor_, width_px, threshold=threshold)
     return fit_spots(electrons, sensor_, psf, spots, side, z_range_nm, first_frame)

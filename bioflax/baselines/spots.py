@@ -12,7 +12,7 @@ from scipy.signal import fftconvolve
 
 from bioflax.errors import InputError
 from bioflax.optics.likelihood import Sensor
-from bioflax.optics.psf.interface import EmitterPSF
+from bioflax.optics.psf.interface import EmitterPSF, seen_from
 
 WIDER = 2.0  # the Gaussian that is subtracted, in widths of the spot
 LEAST_MEAN_E = 0.1  # electrons: the noise of a background that happened to be 0 is not 0
@@ -58,12 +58,7 @@ def find_spots(
     Raises:
         InputError: a width or threshold that is not above 0, or frames that are too small.
     """
-    frames_e = np.asarray(frames_e, np.float32)
-    if frames_e.ndim != 3 or min(frames_e.shape[1:]) < 5:
-        raise InputError(f"frames: expected (T, H, W) of at least 5 px a side, found shape {frames_e.shape}.")
-    for name, value in (("width_px", width_px), ("threshold", threshold)):
-        if not value > 0:
-            raise InputError(f"{name}: expected more than 0, found {value}.")
+    frames_e = _checked(frames_e, 5, width_px=width_px, threshold=threshold)
     kernel = difference_of_gaussians(width_px)
     read_variance = np.broadcast_to(np.square(np.asarray(sensor.read_noise_e, np.float32)), frames_e.shape[1:])
     read_variance = ndimage.convolve(read_variance, kernel**2, mode="reflect")
@@ -99,7 +94,8 @@ def match_spots(
 ) -> Spots:
     """Finds spots of any shape, such as tetrapods, whose lobes a difference of Gaussians would take for emitters each.
 
-    The frame is correlated with the spot at several depths, each without its mean, so that an even background cancels;
+    The frame is correlated with the spot at several depths (and at nine places, where it changes across the field), each
+    without its mean, so that an even background cancels;
     the correlation over its noise is the signal to noise, and its largest value over the depths has to be a local maximum
     within the rms radius of the spot.
 
@@ -114,10 +110,20 @@ def match_spots(
 
     Returns:
         As `find_spots`.
+
+    Raises:
+        InputError: an even side, frames smaller than it, a threshold that is not above 0.
     """
+    if side % 2 == 0 or side < 3:
+        raise InputError(f"side: expected an odd number of at least 3, found {side}.")
+    frames_e = _checked(frames_e, side, threshold=threshold, depths=depths)
     middle = np.full(depths, side / 2 * float(psf.pixel_nm), np.float32)
     z = np.linspace(*z_range_nm, depths, dtype=np.float32)
-    templates = np.asarray(psf.spots((side, side), jnp.asarray(middle), jnp.asarray(middle), jnp.asarray(z)))
+    seen = [
+        view.spots((side, side), *map(jnp.asarray, (middle, middle, z)))
+        for view in views(psf, frames_e.shape[1:], side)
+    ]
+    templates = np.concatenate([np.asarray(spots) for spots in seen])
     at = np.arange(side) - side // 2
     square = np.sum(templates * (at[:, None] ** 2 + at[None] ** 2), (1, 2)) / templates.sum((1, 2))
     apart = 2 * max(1, round(math.sqrt(float(np.median(square))))) + 1
@@ -125,7 +131,7 @@ def match_spots(
     excess, size = 2.0 if sensor.multiplied else 1.0, frames_e.shape[1:]
     read_variance = np.broadcast_to(np.square(np.asarray(sensor.read_noise_e, np.float32)), size)
     found: list[tuple[np.ndarray, ...]] = []
-    for number, frame in enumerate(np.asarray(frames_e, np.float32)):
+    for number, frame in enumerate(frames_e):
         # Mirrored edges: zeros beyond the frame would look like an edge of light.
         padded = np.pad(frame, side // 2, mode="reflect")
         level = np.maximum(ndimage.uniform_filter(frame, side, mode="reflect"), LEAST_MEAN_E)
@@ -142,6 +148,25 @@ def match_spots(
         y, x = _refine(snr, row, column)
         found.append((np.full(row.size, number), row, column, y, x, snr[row, column]))
     return Spots(*(np.concatenate(parts) for parts in zip(*found))) if found else Spots(*(np.zeros(0, int),) * 6)
+
+
+def views(psf: EmitterPSF, size_px: tuple[int, int], side: int) -> list[EmitterPSF]:
+    """The spot as windows of a side see it whose middle lies at nine places of the frame; one where it is the same everywhere."""
+    if seen_from(psf, 0.0, 0.0) is psf:
+        return [psf]
+    pixel_nm = float(psf.pixel_nm)
+    rows, columns = ((np.array([1, 3, 5]) / 6 * size - side / 2) * pixel_nm for size in size_px)
+    return [seen_from(psf, float(x), float(y)) for y in rows for x in columns]
+
+
+def _checked(frames_e: np.ndarray, least_px: int, **positive: float) -> np.ndarray:
+    frames_e = np.asarray(frames_e, np.float32)
+    if frames_e.ndim != 3 or min(frames_e.shape[1:]) < least_px:
+        raise InputError(f"frames: expected (T, H, W) of at least {least_px} px a side, found shape {frames_e.shape}.")
+    for name, value in positive.items():
+        if not value > 0:
+            raise InputError(f"{name}: expected more than 0, found {value}.")
+    return frames_e
 
 
 def difference_of_gaussians(width_px: float) -> np.ndarray:

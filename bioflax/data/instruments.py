@@ -94,13 +94,15 @@ def read_value(value: Any, field: str) -> Any:
     if path.suffix == ".npy":
         try:
             array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as cause:
+        except (OSError, ValueError, EOFError) as cause:
             raise InputError(f"{field}: expected a number, a .tif or a .npy map, found {value!r} ({cause}).") from cause
     else:
         try:
             array = open_image(path, axes=None if number is None else "ZYX").read()
         except InputError as cause:
             raise InputError(f"{field}: {cause}") from cause
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{field}: expected one map (H, W), found an archive of several in {path}.")
     if array.ndim == 3 and number is not None and number < len(array):
         array = array[number]
     if array.ndim != 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -175,10 +177,12 @@ def field_pupil(zernike_maps: str, field_nm: float, pixel_nm: float, **pupil: An
     path = Path(zernike_maps)
     try:
         maps = np.load(path, allow_pickle=False) if path.suffix == ".npy" else open_image(path, axes="ZYX").read()
-    except (OSError, ValueError) as cause:
+    except (OSError, ValueError, EOFError) as cause:
         raise InputError(
             f"psf.zernike_maps: expected a .npy or .tif stack of maps, found {zernike_maps!r} ({cause})."
         ) from cause
+    if not isinstance(maps, np.ndarray):
+        raise InputError(f"psf.zernike_maps: expected one array (terms, H, W), found an archive of several in {path}.")
     if maps.ndim != 3 or maps.dtype.kind not in "iuf" or not np.isfinite(maps).all():
         raise InputError(
             f"psf.zernike_maps: expected (terms, H, W) of finite numbers in nm, found shape {maps.shape} in {path}."

@@ -59,7 +59,8 @@ def localize_files(
         The files, and the seconds they took.
 
     Raises:
-        InputError: inputs that cannot be read, one table for several inputs, an output that is no table.
+        InputError: a movie in which no drift is found, once all are localized; inputs that cannot be read,
+            one table for several inputs, an output that is no table.
     """
     paths, output = list_images(inputs), Path(output)
     single = output.suffix.lower() in TABLES
@@ -69,7 +70,9 @@ def localize_files(
         raise InputError(f"output: {output} is one table, {inputs} holds {len(paths)} movies. Give a folder.")
     if render_nm is not None and not render_nm > 0:
         raise InputError(f"render_nm: expected more than 0, or null for no picture, found {render_nm}.")
-    begun, written, pages, number, drifts = time.monotonic(), [], [], 0, {}
+    begun, written, pages, number = time.monotonic(), [], [], 0
+    drifts: dict[str, dict[str, float | None]] = {}
+    failed: dict[str, InputError] = {}
     with ProgressBar("localize", len(paths) * 1000) as bar:
         for done, path in enumerate(paths):
             name = output if single else output / f"{image_stem(path)}.csv"
@@ -81,21 +84,27 @@ def localize_files(
             def show(frame: int, frames: int, done: int = done, path: Path = path) -> None:
                 bar.update(done * 1000 + 1000 * frame // frames, path.name)
 
-            table = localizer(movie, on_progress=show)
+            found = table = localizer(movie, on_progress=show)
             number += len(table)
             write_localizations(table, name)
             if drift_segments is not None:
-                table, course = without_drift(table, drift_segments)  # the table as found is safe by now
-                write_localizations(table, name)
-                written.append(str(write_drift(name.with_name(f"{image_stem(name)}_drift.csv"), course)))
-                drifts[path.name] = drift_of(course)
+                try:
+                    table, course = without_drift(found, drift_segments)
+                except InputError as cause:  # the table as found is safe by now, and the other movies go on
+                    failed[path.name] = cause
+                else:
+                    write_localizations(table, name)
+                    written.append(str(write_drift(name.with_name(f"{image_stem(name)}_drift.csv"), course)))
+                    drifts[path.name] = drift_of(course)
             written.append(str(name))
             if render_nm is not None:
                 written += [str(made) for made in render(table, name, render_nm)]
             if page:
                 pages.append(str(name.with_name(f"{image_stem(name)}{PAGE_ARRAYS}")))
                 with written_aside(pages[-1]) as aside, aside.open("wb") as stream:
-                    np.savez_compressed(stream, **inspect_prediction(table, movie))
+                    np.savez_compressed(stream, **inspect_prediction(found, movie))  # on frames as they were taken
+    for file, cause in failed.items():
+        raise InputError(f"drift_segments: {file} keeps its drift, its table is written. {cause}")
     return Predicted(written + pages, {"predict": time.monotonic() - begun}, number, pages, drifts)
 
 

@@ -30,7 +30,7 @@ def draw_background(
         key: typed key.
         level: photons per pixel.
         shape: (H, W) in pixels.
-        gradient: rise from one edge to the other over the level, in a random direction; the mean stays.
+        gradient: rise from one edge to the other over the level, in a random direction; the mean stays unless light is cut at 0.
         structure: standard deviation of blotches over the level.
         structure_px: about the size of a blotch.
         perlin: largest deviation of Perlin noise over the level.

@@ -155,3 +155,13 @@ def test_the_matched_search_is_blind_to_an_even_background_and_sees_round_spots_
     spots = match_spots(lit, Sensor(), psf, 11, (0.0, 0.0), threshold=6.0, depths=1)
     assert spots.frame.tolist() == list(range(20))
     assert np.abs(spots.x_px - 22.3).max() < 0.3 and np.abs(spots.y_px - 18.7).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [({"threshold": 0.0}, "threshold: expected more than 0"), ({"side": 8}, "side: expected an odd")],
+)
+def test_the_matched_search_refuses(settings, says) -> None:
+    settings = {"side": 11, "threshold": 5.0, **settings}
+    with pytest.raises(InputError, match=says):
+        match_spots(np.zeros((1, 32, 32)), Sensor(), Gaussian(), settings.pop("side"), (0.0, 0.0), **settings)

@@ -131,6 +131,12 @@ def test_two_at_one_place_are_bound_by_the_gate():
     assert np.allclose(found["crlb_x_nm"], 125.0) and np.allclose(found["crlb_z_nm"], 500 / np.sqrt(3))
 
 
+def test_numbers_that_are_not_finite_have_no_bound():
+    one = {"x_nm": [1500.0], "y_nm": [1500.0], "photons": [np.nan], "background_photons": [10.0]}
+    with pytest.raises(InputError, match="finite numbers, found some that are not in photons"):
+        emitter_bounds(Gaussian(), sensor(None), one)
+
+
 def test_a_flat_spot_has_no_depth():
     columns = {name: values for name, values in emitters().columns.items() if name != "z_nm"}
     found = emitter_bounds(Gaussian(pixel_nm=PIXEL), sensor(None), columns)

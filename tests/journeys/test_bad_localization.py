@@ -107,6 +107,8 @@ SETTINGS = [
     ("drift from one part", ["drift_segments=1"], "drift_segments"),
     ("a word for parts of a drift", ["drift_segments=some"], "drift_segments"),
     ("maps that are no stack", ["psf=pupil_field", "psf.field_nm=4000", "psf.zernike_maps={maps}/small.npy"], "zernike_maps"),
+    ("empty maps", ["psf=pupil_field", "psf.field_nm=4000", "psf.zernike_maps={maps}/empty.npy"], "zernike_maps"),
+    ("an archive of maps", ["psf=pupil_field", "psf.field_nm=4000", "psf.zernike_maps={maps}/archive.npy"], "archive"),
     ("no such maps", ["psf=pupil_field", "psf.field_nm=4000", "psf.zernike_maps={maps}/absent.npy"], "absent.npy"),
     ("output .txt", ["output={out}/table.txt"], "table.txt"),
     ("output .tif", ["output={out}/table.tif"], "table.tif"),
@@ -135,6 +137,9 @@ def test_predict_refuses(name, extra, says, movie, tmp_path, capfd) -> None:
         np.save(maps / f"{file}.npy", value)
     np.save(maps / "object.npy", np.array([{}], object), allow_pickle=True)
     (maps / "text.npy").write_text("hello")
+    (maps / "empty.npy").touch()
+    with (maps / "archive.npy").open("wb") as stream:
+        np.savez(stream, one=good)
     tifffile.imwrite(maps / "planes.tif", np.stack([good] * 3))
     if "{several}" in "".join(extra):
         write(several / "a.tif", spots())

@@ -17,6 +17,7 @@ from bioflax.errors import InputError
 from bioflax.io import Localizations, image_from_array, open_image, read_localizations
 from bioflax.optics import EMCCD, SCMOS
 from bioflax.optics.psf import Gaussian
+from bioflax.predict import localizations as localization_files
 from bioflax.predict import movie as movies
 from bioflax.predict.localizations import localize_files
 from bioflax.predict.movie import card_camera, localize_classically, localize_movie
@@ -205,3 +206,29 @@ def test_the_drift_is_taken_off_on_request_and_written_with_its_error(tmp_path):
     with pytest.raises(InputError, match="segments"):
         localize_files(localizer, tmp_path / "m.tif", tmp_path / "many.csv", render_nm=None, drift_segments=300)
     assert len(read_localizations(tmp_path / "many.csv")) == len(table)  # what was found is not lost
+    tifffile.imwrite(tmp_path / "n.tif", np.zeros((2, 80, 80), np.uint16), metadata={"axes": "TYX"})
+    with pytest.raises(InputError, match="m.tif keeps its drift"):
+        localize_files(localizer, str(tmp_path / "?.tif"), tmp_path / "both", render_nm=None, drift_segments=300)
+    assert len(read_localizations(tmp_path / "both" / "n.csv")) == len(table)  # the movies behind it are localized
+
+
+def test_the_page_shows_what_was_found_on_the_frames_as_they_were_taken(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(localization_files, "inspect_prediction", lambda table, movie: shown.append(table) or {})
+    moved = Localizations(
+        {"frame": np.array([1, 2]), "x_nm": np.array([500.0, 600.0]), "y_nm": np.array([500.0] * 2)}, 100.0
+    )
+    monkeypatch.setattr(localization_files, "without_drift", lambda t, n: (t.with_columns(x_nm=t["x_nm"] - 7), None))
+    monkeypatch.setattr(localization_files, "write_drift", lambda path, course: path)
+    monkeypatch.setattr(localization_files, "drift_of", lambda course: {})
+    tifffile.imwrite(tmp_path / "m.tif", np.zeros((2, 20, 20), np.uint16), metadata={"axes": "TYX"})
+    localize_files(
+        lambda movie, on_progress: moved,
+        tmp_path / "m.tif",
+        tmp_path / "t.csv",
+        render_nm=None,
+        page=True,
+        drift_segments=2,
+    )
+    assert shown[0]["x_nm"].tolist() == [500.0, 600.0]
+    assert read_localizations(tmp_path / "t.csv")["x_nm"].tolist() == [493.0, 593.0]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bioflax.baselines.localize import localize
 from bioflax.baselines.mle import fit_windows
 from bioflax.errors import InputError
 from bioflax.optics.emitter_bounds import emitter_bounds
@@ -73,3 +74,17 @@ def test_fits_and_bounds_know_where_their_window_lies() -> None:
 def test_maps_of_another_shape_are_refused() -> None:
     with pytest.raises(InputError, match=r"zernike_maps_nm: expected \(terms, H', W'\), found shape \(2, 3\)"):
         FieldPupil(np.zeros((2, 3)), 1000.0)
+
+
+@pytest.mark.parametrize("detector", ["gaussian", "matched"])
+def test_the_localizer_finds_depth_at_both_ends_of_the_field(detector) -> None:
+    maps = np.stack([[[150.0, -150.0]] * 2])
+    psf = FieldPupil(maps, 9000.0, Pupil(pupil_px=20, subpixels=1, na=1.3))
+    truth = np.array([[1200.0, 4500.0, 250.0], [7800.0, 4400.0, 250.0]], np.float32)
+    light = 20_000 * np.asarray(psf.spots((90, 90), *truth.T)).sum(0) + 5
+    frames = np.random.default_rng(0).poisson(light, (3, 90, 90)).astype(np.float32)
+    found = localize(frames, psf, None, detector=detector, threshold=20.0, window_px=21)
+    assert "z_nm" in found
+    for x, y, z in truth:
+        near = np.hypot(found["x_nm"] - x, found["y_nm"] - y) < 40
+        assert near.sum() == 3 and np.abs(found["z_nm"][near] - z).max() < 30
