@@ -78,24 +78,26 @@ def emitter_bounds(
     places = np.stack([values[name] for name in PARAMETERS[:4]], -1)
     near, there = _nearest(columns, places, neighbours, REACH * window_px * pixel_nm)
     emitters = (places[near] - corner[:, None]).astype(np.float32)
-    emitters[..., 3] *= there  # no light of those that are not there
     background = values["background_photons"].astype(np.float32)
-    span, parts = np.arange(window_px), [np.zeros((0, len(PARAMETERS)))]
-    size = max(1, CHUNK // (neighbours + 1) ** 2)
-    for start in range(0, count, size):
-        # The last chunk is filled up with its last row, so that one shape is compiled
-        rows = np.minimum(np.arange(start, start + min(size, _padded(count))), count - 1)
+    span, found = np.arange(window_px), np.empty((count, len(PARAMETERS)))
+    together = there.sum(1)
+    for number in np.unique(together):  # an emitter that stands alone costs what one costs
+        (group,) = np.nonzero(together == number)
+        size = min(max(1, CHUNK // number**2), _padded(len(group)))
+        for start in range(0, len(group), size):
+            # The last chunk is filled up with its last row, so that one shape is compiled
+            rows = group[np.minimum(np.arange(start, start + size), len(group) - 1)]
 
-        def below(leaf: Any, rows: np.ndarray = rows) -> Any:
-            if np.ndim(leaf) < 2:
-                return leaf
-            y, x = (np.clip(first[a][rows, None] + span, 0, n - 1) for a, n in zip(("y_nm", "x_nm"), leaf.shape))
-            return np.asarray(leaf)[y[:, :, None], x[:, None, :]]
+            def below(leaf: Any, rows: np.ndarray = rows) -> Any:
+                if np.ndim(leaf) < 2:
+                    return leaf
+                y, x = (np.clip(first[a][rows, None] + span, 0, n - 1) for a, n in zip(("y_nm", "x_nm"), leaf.shape))
+                return np.asarray(leaf)[y[:, :, None], x[:, None, :]]
 
-        at = jax.tree.map(below, sensor_)
-        information = _information(psf, at, (window_px, window_px), emitters[rows], background[rows], corner[rows, :2])
-        parts.append(_deviations(np.asarray(information, np.float64), there[rows])[: count - start])
-    bound = dict(zip(PARAMETERS, np.concatenate(parts).T))
+            at, these = jax.tree.map(below, sensor_), emitters[rows, :number]
+            information = _information(psf, at, (window_px, window_px), these, background[rows], corner[rows, :2])
+            found[rows] = _deviations(np.asarray(information, np.float64))
+    bound = dict(zip(PARAMETERS, found.T))
     if gate_nm is not None:
         bound |= {axis: np.minimum(bound[axis], gate_nm[0] / 2) for axis in ("x_nm", "y_nm")}
     if not np.isfinite(bound["z_nm"]).any():
@@ -143,11 +145,10 @@ def _information(
     return jax.vmap(one, in_axes=axes)(leaves, emitters, background, corner)
 
 
-def _deviations(information: np.ndarray, there: np.ndarray) -> np.ndarray:
-    """(K, 5) bounds of the first emitter and the background, from (K, 4 E + 1, 4 E + 1); those not there are left out."""
-    known = np.concatenate([np.repeat(there, 4, 1), np.ones((len(there), 1), bool)], 1)
+def _deviations(information: np.ndarray) -> np.ndarray:
+    """(K, 5) bounds of the first emitter and the background, from (K, 4 E + 1, 4 E + 1); infinite without information."""
     diagonal = np.diagonal(information, axis1=1, axis2=2)
-    known &= diagonal > 0
+    known = diagonal > 0
     scale = np.where(known, 1.0 / np.sqrt(np.where(known, diagonal, 1.0)), 0.0)
     scaled = information * scale[:, :, None] * scale[:, None, :] + np.eye(known.shape[1]) * ~known[:, None, :]
     value, vector = np.linalg.eigh(scaled)
