@@ -31,8 +31,12 @@ def localizer(plain: dict[str, Any], model: Any, psf: Any, camera: Any) -> Any:
         return partial(localize_movie, model, camera=camera, tile=_command.tile_size(plain["tile"]), **threshold)
     if psf is None:
         raise InputError("psf: the classical localizer needs a spot. Give psf=gaussian psf.sigma_nm=..., or another.")
-    search = {"detector": plain["detector"], "window_px": _command.whole("window_px", plain["window_px"], least=5)}
-    return partial(localize_classically, psf, camera=camera, z_range_nm=depths(plain), **search, **threshold)
+    return partial(localize_classically, psf, camera=camera, z_range_nm=depths(plain), **search(plain), **threshold)
+
+
+def search(plain: dict[str, Any]) -> dict[str, Any]:
+    """How the classical localizer looks for spots: `detector` and `window_px`."""
+    return {"detector": plain["detector"], "window_px": _command.whole("window_px", plain["window_px"], least=5)}
 
 
 def depths(plain: dict[str, Any]) -> tuple[float, float]:

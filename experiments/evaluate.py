@@ -87,6 +87,7 @@ def localized(plain: dict[str, Any], overrides: list[str], folder: Path, model: 
             psf=psf,
             camera=camera,
             z_nm=_localizers.depths(plain),
+            **_localizers.search(plain),
             border_nm=_command.number("border_nm", plain["border_nm"]),
             lateral_nm=_command.positive("lateral_nm", plain["lateral_nm"]),
             axial_nm=None if plain["axial_nm"] is None else _command.positive("axial_nm", plain["axial_nm"]),

@@ -63,7 +63,7 @@ def find_spots(
     read_variance = np.broadcast_to(np.square(np.asarray(sensor.read_noise_e, np.float32)), frames_e.shape[1:])
     read_variance = ndimage.convolve(read_variance, kernel**2, mode="reflect")
     excess, power = (2.0 if sensor.multiplied else 1.0), float(np.sum(kernel**2))
-    found: list[tuple[np.ndarray, ...]] = []
+    found: list[Spots] = []
     for number, frame in enumerate(frames_e):
         narrow = ndimage.gaussian_filter(frame, width_px, mode="reflect")
         broad = ndimage.gaussian_filter(frame, WIDER * width_px, mode="reflect")
@@ -71,15 +71,8 @@ def find_spots(
         # The background changes little below the filter, so its shot noise is taken as even there.
         level = np.maximum(ndimage.gaussian_filter(broad, WIDER * width_px, mode="reflect"), LEAST_MEAN_E)
         snr = contrast / np.sqrt(excess * power * level + read_variance)
-        peak = (snr == ndimage.maximum_filter(snr, 3, mode="nearest")) & (snr > threshold)
-        if border_px:
-            peak[:border_px], peak[-border_px:], peak[:, :border_px], peak[:, -border_px:] = (False,) * 4
-        row, column = np.nonzero(peak)
-        order = np.argsort(-snr[row, column], kind="stable")
-        row, column = row[order], column[order]
-        y, x = _refine(contrast, row, column)
-        found.append((np.full(row.size, number), row, column, y, x, snr[row, column]))
-    return Spots(*(np.concatenate(parts) for parts in zip(*found))) if found else Spots(*(np.zeros(0, int),) * 6)
+        found.append(_peaks(number, snr, contrast, 3, threshold, border_px))
+    return _joined(found)
 
 
 def match_spots(
@@ -95,9 +88,8 @@ def match_spots(
     """Finds spots of any shape, such as tetrapods, whose lobes a difference of Gaussians would take for emitters each.
 
     The frame is correlated with the spot at several depths (and at nine places, where it changes across the field), each
-    without its mean, so that an even background cancels;
-    the correlation over its noise is the signal to noise, and its largest value over the depths has to be a local maximum
-    within the rms radius of the spot.
+    without its mean, so that an even background cancels. The correlation over its noise is the signal to noise; its largest
+    value over depths and places has to be a local maximum within the rms radius of the spot.
 
     Args:
         frames_e: (T, H, W) photoelectrons.
@@ -130,7 +122,7 @@ def match_spots(
     templates = templates - templates.mean((1, 2), keepdims=True)
     excess, size = 2.0 if sensor.multiplied else 1.0, frames_e.shape[1:]
     read_variance = np.broadcast_to(np.square(np.asarray(sensor.read_noise_e, np.float32)), size)
-    found: list[tuple[np.ndarray, ...]] = []
+    found: list[Spots] = []
     for number, frame in enumerate(frames_e):
         # Mirrored edges: zeros beyond the frame would look like an edge of light.
         padded = np.pad(frame, side // 2, mode="reflect")
@@ -141,12 +133,22 @@ def match_spots(
         power = [fftconvolve(noise, flip(one**2), mode="valid") for one in templates]
         signal = [fftconvolve(padded, flip(one), mode="valid") for one in templates]
         snr = np.max([s / np.sqrt(np.maximum(p, 1e-12)) for s, p in zip(signal, power)], axis=0)
-        peak = (snr == ndimage.maximum_filter(snr, apart, mode="nearest")) & (snr > threshold)
-        row, column = np.nonzero(peak)
-        order = np.argsort(-snr[row, column], kind="stable")
-        row, column = row[order], column[order]
-        y, x = _refine(snr, row, column)
-        found.append((np.full(row.size, number), row, column, y, x, snr[row, column]))
+        found.append(_peaks(number, snr, snr, apart, threshold))
+    return _joined(found)
+
+
+def _peaks(number: int, snr: np.ndarray, image: np.ndarray, side: int, threshold: float, border_px: int = 0) -> Spots:
+    """Local maxima of one frame's signal to noise within a side, brightest first; their place by the peak of `image`."""
+    peak = (snr == ndimage.maximum_filter(snr, side, mode="nearest")) & (snr > threshold)
+    if border_px:
+        peak[:border_px], peak[-border_px:], peak[:, :border_px], peak[:, -border_px:] = (False,) * 4
+    row, column = np.nonzero(peak)
+    order = np.argsort(-snr[row, column], kind="stable")
+    row, column = row[order], column[order]
+    return Spots(np.full(row.size, number), row, column, *_refine(image, row, column), snr[row, column])
+
+
+def _joined(found: list[Spots]) -> Spots:
     return Spots(*(np.concatenate(parts) for parts in zip(*found))) if found else Spots(*(np.zeros(0, int),) * 6)
 
 

@@ -16,7 +16,7 @@ from bioflax.errors import InputError
 from bioflax.ops.peaks import drop_duplicates
 from bioflax.typing import Array, Batch
 
-SAME_PX = 0.3  # no light tells apart two emitters that are this near
+SAME_PX = 0.3  # nearer rows are one emitter that two pixels claim; also two that lie above one another
 
 
 @dataclass(frozen=True)

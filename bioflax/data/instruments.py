@@ -91,18 +91,7 @@ def read_value(value: Any, field: str) -> Any:
     path, number = (Path(name), int(plane)) if name and plane.isdigit() else (Path(value), None)
     if not path.suffix:
         raise InputError(f"{field}: expected a number, or a .tif or .npy file with a map, found {value!r}.")
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as cause:
-            raise InputError(f"{field}: expected a number, a .tif or a .npy map, found {value!r} ({cause}).") from cause
-    else:
-        try:
-            array = open_image(path, axes=None if number is None else "ZYX").read()
-        except InputError as cause:
-            raise InputError(f"{field}: {cause}") from cause
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{field}: expected one map (H, W), found an archive of several in {path}.")
+    array = _read_array(path, field, None if number is None else "ZYX")
     if array.ndim == 3 and number is not None and number < len(array):
         array = array[number]
     if array.ndim != 2 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -175,16 +164,25 @@ def field_pupil(zernike_maps: str, field_nm: float, pixel_nm: float, **pupil: An
         InputError: a file that cannot be read, or holds no stack of maps.
     """
     path = Path(zernike_maps)
-    try:
-        maps = np.load(path, allow_pickle=False) if path.suffix == ".npy" else open_image(path, axes="ZYX").read()
-    except (OSError, ValueError, EOFError) as cause:
-        raise InputError(
-            f"psf.zernike_maps: expected a .npy or .tif stack of maps, found {zernike_maps!r} ({cause})."
-        ) from cause
-    if not isinstance(maps, np.ndarray):
-        raise InputError(f"psf.zernike_maps: expected one array (terms, H, W), found an archive of several in {path}.")
+    maps = _read_array(path, "psf.zernike_maps", "ZYX")
     if maps.ndim != 3 or maps.dtype.kind not in "iuf" or not np.isfinite(maps).all():
         raise InputError(
             f"psf.zernike_maps: expected (terms, H, W) of finite numbers in nm, found shape {maps.shape} in {path}."
         )
     return FieldPupil(maps.astype(np.float32), field_nm, Pupil(pixel_nm=pixel_nm, **pupil))
+
+
+def _read_array(path: Path, field: str, axes: str | None) -> np.ndarray:
+    """The one array in a `.npy` or TIFF file."""
+    if path.suffix != ".npy":
+        try:
+            return open_image(path, axes=axes).read()
+        except InputError as cause:
+            raise InputError(f"{field}: {cause}") from cause
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as cause:
+        raise InputError(f"{field}: expected a map in a .tif or .npy file, found {str(path)!r} ({cause}).") from cause
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{field}: expected one array, found an archive of several in {path}.")
+    return array

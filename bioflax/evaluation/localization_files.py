@@ -30,6 +30,8 @@ def evaluate_localization_files(
     psf: EmitterPSF | None = None,
     camera: Camera = None,
     z_nm: tuple[float, float] = (-600.0, 600.0),
+    detector: str = "gaussian",
+    window_px: int | None = None,
     notes: Sequence[str] = (),
     **protocol: Any,
 ) -> LocalizationResult:
@@ -47,6 +49,7 @@ def evaluate_localization_files(
         psf: the spot: adds the bound and, unless it is judged itself, the classical localizer `mle`.
         camera: of the movie.
         z_nm: range of depths of the classical localizer.
+        detector, window_px: of the classical localizer, as `baselines.localize.localize`.
         notes: more for the reader.
         protocol: as `evaluate_localizations`: border_nm, lateral_nm, axial_nm, photon_quantile, console.
 
@@ -68,7 +71,9 @@ def evaluate_localization_files(
     elif frames is None:
         said.append("No classical baseline: a table alone has no frames (movie=...).")
     elif "mle" not in run:
-        run["mle"] = partial(localize_classically, psf, camera=camera, z_range_nm=z_nm)
+        run["mle"] = partial(
+            localize_classically, psf, camera=camera, z_range_nm=z_nm, detector=detector, window_px=window_px
+        )
     with ProgressBar("evaluate", len(run) * 1000) as bar:
         for done, (name, localizer) in enumerate(run.items()):
 

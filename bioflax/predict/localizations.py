@@ -103,8 +103,11 @@ def localize_files(
                 pages.append(str(name.with_name(f"{image_stem(name)}{PAGE_ARRAYS}")))
                 with written_aside(pages[-1]) as aside, aside.open("wb") as stream:
                     np.savez_compressed(stream, **inspect_prediction(found, movie))  # on frames as they were taken
-    for file, cause in failed.items():
-        raise InputError(f"drift_segments: {file} keeps its drift, its table is written. {cause}")
+    if failed:
+        cause = next(iter(failed.values()))
+        raise InputError(
+            f"drift_segments: no drift found in {', '.join(failed)}; tables are written as found. {cause}"
+        ) from cause
     return Predicted(written + pages, {"predict": time.monotonic() - begun}, number, pages, drifts)
 
 

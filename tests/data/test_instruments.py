@@ -45,7 +45,7 @@ def test_what_cannot_be_a_camera_is_told(files) -> None:
         (lambda: emccd(em_gain=0.0), "em_gain"),
         (lambda: scmos(variance_adu2=-1.0), r"variance_adu2: expected at least 0 \(ADU\^2\)"),
         (lambda: scmos(quantum_efficiency=82), "quantum_efficiency"),
-        (lambda: scmos(offset_adu=str(folder / "none.npy")), "camera.offset_adu: expected a number, a .tif or a .npy"),
+        (lambda: scmos(offset_adu=str(folder / "none.npy")), "camera.offset_adu: expected a map in a .tif or .npy"),
         (lambda: scmos(offset_adu=str(folder / "stack.npy")), "Pick a plane"),
         (lambda: scmos(offset_adu=f"{folder / 'stack.npy'}:7"), "Pick a plane"),
         (lambda: scmos(offset_adu=str(folder / "nan.npy")), "finite numbers"),
