@@ -26,6 +26,7 @@ OWNERS = {
     "omegaconf": ("configuration.py",),
     "orbax": ("train/checkpoint.py",),
     "tifffile": ("io/",),
+    "roifile": ("io/",),
     "PIL": ("io/", "report/"),
     "safetensors": ("hub/store.py",),
 }
