@@ -17,28 +17,29 @@ from bioflax.errors import InputError
 def squared_error(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """(prediction - target)^2. Its minimiser is the conditional mean, so noisy targets leave it unbiased (Lehtinen 2018)."""
     _check_shapes(prediction, target)
-    return _weigh((prediction - target) ** 2, mask)
+    return weigh((prediction - target) ** 2, mask)
 
 
 def absolute_error(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """|prediction - target|, the loss of CARE (Weigert 2018); its minimiser is the conditional median."""
     _check_shapes(prediction, target)
-    return _weigh(jnp.abs(prediction - target), mask)
+    return weigh(jnp.abs(prediction - target), mask)
 
 
 def gaussian_nll(mean: jax.Array, scale: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """-log N(target; mean, scale^2), `scale` the standard deviation."""
     _check_shapes(mean, target)
-    return _weigh(0.5 * ((target - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), mask)
+    return weigh(0.5 * ((target - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), mask)
 
 
 def laplace_nll(mean: jax.Array, scale: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """|mean - target| / scale + log scale + log 2, the probabilistic CARE loss (Weigert 2018, supplementary note 2)."""
     _check_shapes(mean, target)
-    return _weigh(jnp.abs(mean - target) / scale + jnp.log(scale) + math.log(2.0), mask)
+    return weigh(jnp.abs(mean - target) / scale + jnp.log(scale) + math.log(2.0), mask)
 
 
-def _weigh(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+def weigh(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+    """values * mask; what the mask leaves out has no gradient either."""
     # where, not only a product: a left-out pixel may hold NaN, and NaN * 0 is NaN.
     return values if mask is None else jnp.where(mask > 0, values, 0.0) * mask
 

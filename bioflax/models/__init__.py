@@ -3,6 +3,7 @@
 from bioflax.models.blocks import BatchNorm, Conv
 from bioflax.models.decode import DECODE
 from bioflax.models.deepstorm3d import DeepSTORM3D, VolumeHead
+from bioflax.models.detection_heads import CentreHead, SpotHead, StarHead
 from bioflax.models.dncnn import DnCNN
 from bioflax.models.emitter_head import EmitterHead
 from bioflax.models.heads import Direct, Gaussian, Laplace, Residual
@@ -13,6 +14,7 @@ from bioflax.models.unet import UNet
 __all__ = [
     "DECODE",
     "BatchNorm",
+    "CentreHead",
     "Conv",
     "DeepSTORM3D",
     "Direct",
@@ -23,6 +25,8 @@ __all__ = [
     "LiteLoc",
     "Model",
     "Residual",
+    "SpotHead",
+    "StarHead",
     "UNet",
     "VolumeHead",
     "build_from",

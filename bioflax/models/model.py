@@ -12,6 +12,7 @@ from flax import nnx
 from bioflax.errors import InputError
 from bioflax.models.decode import DECODE
 from bioflax.models.deepstorm3d import DeepSTORM3D, VolumeHead
+from bioflax.models.detection_heads import CentreHead, SpotHead, StarHead
 from bioflax.models.dncnn import DnCNN
 from bioflax.models.emitter_head import EmitterHead
 from bioflax.models.heads import Direct, Gaussian, Laplace, Residual
@@ -46,7 +47,8 @@ class Model(nnx.Module):
         self.channels_in = self.backbone.channels_in
         self.channels_out = self.head.channels_out
         self.stride_total = self.backbone.stride_total
-        self.receptive_field = self.backbone.receptive_field + self.head.kernel - 1
+        self.grid = self.backbone.strides[0]  # pixels of the image to a cell of the prediction
+        self.receptive_field = self.backbone.receptive_field + (self.head.kernel - 1) * self.grid
         _check_fit(self.backbone, self.head)
 
     def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
@@ -62,7 +64,7 @@ class Model(nnx.Module):
 
 
 BACKBONES = (UNet, DnCNN, DECODE, LiteLoc, DeepSTORM3D)
-HEADS = (Direct, Residual, Gaussian, Laplace, EmitterHead, VolumeHead)
+HEADS = (Direct, Residual, Gaussian, Laplace, EmitterHead, VolumeHead, StarHead, SpotHead, CentreHead)
 PARTS: dict[str, type[nnx.Module]] = {part.__name__: part for part in (Model, *BACKBONES, *HEADS)}
 
 
@@ -121,7 +123,7 @@ def _plain(value: Any) -> Any:
 
 def _check_fit(backbone: Any, head: Any) -> None:
     name, under = type(head).__name__, type(backbone).__name__
-    if backbone.strides[0] != 1:
+    if backbone.strides[0] != 1 and not getattr(head, "any_stride", False):
         raise InputError(
             f"head: {name} needs a map at full resolution; the finest map of {under} has stride {backbone.strides[0]}"
         )

@@ -23,7 +23,7 @@ class UNet(nnx.Module):
 
     As published, the last convolution of the middle and of every decoder level already halves the channels.
     Source: Weigert et al., "Content-aware image restoration", Nature Methods 2018; Krull et al., "Noise2Void", CVPR
-    2019; Hoeck et al., "N2V2", ECCV workshops 2022.
+    2019; Hoeck et al., "N2V2", ECCV workshops 2022; Schmidt et al., "StarDist", MICCAI 2018 (`grid`).
 
     Args:
         channels_in: channels of the image.
@@ -39,6 +39,11 @@ class UNet(nnx.Module):
         convs: convolutions a level.
         bias: give the convolutions a bias.
         init: a name in `bioflax.models.blocks.INITIALIZERS`.
+        grid: pixels of the image, along each axis, that a pixel of the finest map stands for: 1, or a power of two; the
+            image is pooled that often before the U-Net, after two convolutions each (StarDist). Only detection heads
+            stand on a grid above 1.
+        momentum: of the batch norm.
+        epsilon: of the batch norm.
     """
 
     def __init__(
@@ -57,17 +62,29 @@ class UNet(nnx.Module):
         convs: int = 2,
         bias: bool = True,
         init: str = "glorot_uniform",
+        grid: int = 1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
         rngs: nnx.Rngs,
     ) -> None:
-        for field, value in {"channels_in": channels_in, "width": width, "depth": depth, "convs": convs}.items():
+        for field, value in {
+            "channels_in": channels_in,
+            "width": width,
+            "depth": depth,
+            "convs": convs,
+            "grid": grid,
+        }.items():
             check_count(field, value)
         check_kernel("kernel", kernel)
         choose("spatial_dims", spatial_dims, (2, 3))
         choose("pool", pool, POOLS)
         choose("upsampling", upsampling, UPSAMPLINGS)
+        if grid & (grid - 1):
+            raise InputError(f"grid: expected a power of two, such as 1, 2 or 4; found {grid}")
         self.channels_in, self.width, self.depth, self.kernel = channels_in, width, depth, kernel
         self.spatial_dims, self.norm, self.activation, self.pool = spatial_dims, norm, activation, pool
         self.upsampling, self.top_skip, self.convs, self.bias, self.init = upsampling, top_skip, convs, bias, init
+        self.grid, self.momentum, self.epsilon = grid, momentum, epsilon
 
         def level(channels: int, inner: int, last: int) -> nnx.Dict:
             stages = {}
@@ -82,6 +99,8 @@ class UNet(nnx.Module):
                     norm=norm,
                     activation=activation,
                     init=init,
+                    momentum=momentum,
+                    epsilon=epsilon,
                     rngs=rngs,
                 )
                 channels = out
@@ -90,8 +109,10 @@ class UNet(nnx.Module):
         def lower(n: int) -> int:
             return width * 2 ** max(0, n - 1)
 
+        pools = grid.bit_length() - 1
+        self.stem = nnx.Dict({f"pool{n}": level(width if n else channels_in, width, width) for n in range(pools)})
         inner = [width * 2**n for n in range(depth + 1)]
-        before = [channels_in, *inner[:depth]]
+        before = [width if pools else channels_in, *inner[:depth]]
         self.encoder = nnx.Dict({f"level{n}": level(before[n], inner[n], inner[n]) for n in range(depth)})
         self.middle = level(before[depth], inner[depth], lower(depth))
         # The map that comes up into level n already has that level's channels; the skip brings as many again.
@@ -99,8 +120,8 @@ class UNet(nnx.Module):
             {f"level{n}": level(inner[n] * (2 if self._skips(n) else 1), inner[n], lower(n)) for n in range(depth)}
         )
         self.widths = tuple(lower(n) for n in range(depth + 1))
-        self.strides = tuple(2**n for n in range(depth + 1))
-        self.stride_total = 2**depth
+        self.strides = tuple(grid * 2**n for n in range(depth + 1))
+        self.stride_total = grid * 2**depth
         self.receptive_field = self._receptive_field()
 
     def __call__(self, image: jax.Array) -> tuple[jax.Array, ...]:
@@ -113,6 +134,8 @@ class UNet(nnx.Module):
             Maps from fine to coarse, with `widths` channels at `strides`.
         """
         self._check(image)
+        for level in self.stem.values():
+            image = POOLS[self.pool](_run(level, image))
         skips = []
         for n in range(self.depth):
             image = _run(self.encoder[f"level{n}"], image)
@@ -150,6 +173,17 @@ class UNet(nnx.Module):
         """Arguments of the N2V2 network: the BSD68 network with max-blur-pooling and no skip at full resolution."""
         return {**cls.noise2void_bsd68(), "pool": "max_blur", "top_skip": False}
 
+    @classmethod
+    def stardist(cls, grid: int = 1) -> dict[str, Any]:
+        """Arguments of the network of StarDist2D (Schmidt et al., MICCAI 2018), with its `grid` of 1, 2 or 4 pixels."""
+        return {"width": 32, "depth": 3, "grid": grid}
+
+    @classmethod
+    def spotiflow(cls) -> dict[str, Any]:
+        """Arguments of Spotiflow's network (Dominguez Mantes et al., Nature Methods 2025), batch norm as in PyTorch."""
+        norm = {"norm": "batch", "momentum": 0.9, "epsilon": 1e-5}
+        return {"width": 32, "depth": 4, "convs": 3, "bias": False, "init": "he_normal", **norm}
+
     def _skips(self, n: int) -> bool:
         return n > 0 or self.top_skip
 
@@ -160,7 +194,7 @@ class UNet(nnx.Module):
             raise InputError(f"image: expected {axes} with C={self.channels_in}; found shape {tuple(shape)}")
         if any(size % stride for size in shape[1:-1]):
             raise InputError(
-                f"image: expected spatial sizes that are multiples of {stride} (2**depth); found {tuple(shape[1:-1])}."
+                f"image: expected spatial sizes that are multiples of {stride} (grid * 2**depth); found {tuple(shape[1:-1])}."
                 " Pad the image or lower depth"
             )
 
@@ -185,7 +219,14 @@ class UNet(nnx.Module):
             blur = 1 if self.pool == "max_blur" else 0
             return 2 * span[0] - blur, 2 * span[1] + 1 + blur
 
-        spans = [(pixel, *decoder(0, (pixel, pixel))) for pixel in range(self.stride_total)]
+        def stem(span: Span) -> Span:
+            for _ in self.stem:
+                low, high = pooled(span)
+                span = (low - grow, high + grow)
+            return span
+
+        grid = self.grid
+        spans = [(pixel, *stem(decoder(0, (pixel // grid,) * 2))) for pixel in range(self.stride_total)]
         return 1 + 2 * max(max(pixel - low, high - pixel) for pixel, low, high in spans)
 
 

@@ -1,4 +1,4 @@
-"""From maps of predicted emitters to a list: peaks of the probability, and the duplicates of overlapping tiles."""
+"""From maps to a list: peaks of a probability, emitters among them, and the duplicates of overlapping tiles."""
 
 from __future__ import annotations
 
@@ -11,6 +11,48 @@ import numpy as np
 from jax import lax
 
 from bioflax.errors import InputError
+
+
+def local_maxima(
+    score: jax.Array, *, radius: int, threshold: jax.Array | float, places: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Pixels that are the largest of their neighbourhood and exceed a threshold; one shape, whatever the number; inside jit.
+
+    Of equal neighbours the first in row-major order counts, so an even plateau has one peak where it begins.
+
+    Args:
+        score: (N, *space), one to three spatial axes.
+        radius: half width of the neighbourhood, px.
+        threshold: score that a peak must exceed.
+        places: K, places of a picture.
+
+    Returns:
+        index (N, K, d) int32, 0 where there is none; mask (N, K) bool; number (N,) of all there are, which may exceed K.
+    """
+    dims = score.ndim - 1
+
+    def shifted(image: jax.Array, axis: int, step: int) -> jax.Array:
+        pads = [(0, 0)] * image.ndim
+        pads[axis] = (max(step, 0), max(-step, 0))
+        padded = jnp.pad(image, pads, constant_values=-jnp.inf)
+        start = max(-step, 0)
+        return lax.slice_in_dim(padded, start, start + image.shape[axis], axis=axis)
+
+    widest, before = score, jnp.full(score.shape, -jnp.inf, score.dtype)
+    for axis in reversed(range(1, 1 + dims)):
+        # `widest` is the maximum over the axes behind this one; what lies earlier along it comes before in the order.
+        earlier = [shifted(widest, axis, step) for step in range(1, radius + 1)]
+        later = [shifted(widest, axis, -step) for step in range(1, radius + 1)]
+        for other in earlier:
+            before = jnp.maximum(before, other)
+        for other in (*earlier, *later):
+            widest = jnp.maximum(widest, other)
+    peak = ((score == widest) & (score > before) & (score > threshold)).reshape(score.shape[0], -1)
+    number = jnp.sum(peak, axis=1)
+    flat = jax.vmap(lambda row: jnp.nonzero(row, size=places, fill_value=0)[0])(peak)
+    mask = jnp.arange(places)[None] < number[:, None]
+    index = jnp.stack(jnp.unravel_index(flat, score.shape[1:]), axis=-1).astype(jnp.int32)
+    return jnp.where(mask[..., None], index, 0), mask, number
 
 
 def find_emitters(

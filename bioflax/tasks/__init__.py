@@ -1,7 +1,21 @@
 """What is learned: a task prepares batches, defines the loss and decodes predictions into physical units."""
 
 from bioflax.tasks.denoise import Denoise
+from bioflax.tasks.detect import Detect
+from bioflax.tasks.detection import Centres, DetectionScheme, SpotFlow, StarConvex
 from bioflax.tasks.localize import Localize
 from bioflax.tasks.schemes import Noise2Noise, Noise2Void, Scheme, Supervised
 
-__all__ = ["Denoise", "Localize", "Noise2Noise", "Noise2Void", "Scheme", "Supervised"]
+__all__ = [
+    "Centres",
+    "Denoise",
+    "Detect",
+    "DetectionScheme",
+    "Localize",
+    "Noise2Noise",
+    "Noise2Void",
+    "Scheme",
+    "SpotFlow",
+    "StarConvex",
+    "Supervised",
+]

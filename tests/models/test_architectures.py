@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from bioflax.errors import InputError
-from bioflax.models import Direct, DnCNN, Gaussian, Laplace, Model, Residual, UNet
+from bioflax.models import Direct, DnCNN, Gaussian, Laplace, Model, Residual, SpotHead, StarHead, UNet
 
 
 def build(backbone, head=Direct, seed=0):
@@ -42,8 +42,11 @@ def filled(backbone, head=Direct, low=-0.3, high=0.3):
         (partial(UNet, **UNet.noise2void_bsd68()), Residual, 2_991_841),
         (partial(UNet, **UNet.n2v2()), Direct, 2_991_841 - 9 * 96 * 96),
         (partial(DnCNN, **DnCNN.published()), partial(Residual, **Residual.dncnn()), 556_096),
+        (partial(UNet, **UNet.stardist(grid=1)), StarHead, 1_406_689),
+        (partial(UNet, **UNet.stardist(grid=2)), StarHead, 1_425_185),
+        (partial(UNet, **UNet.spotiflow()), partial(SpotHead, **SpotHead.spotiflow()), 11_826_115),
     ],
-    ids=["care", "care probabilistic", "n2v", "n2v bsd68", "n2v2", "dncnn"],
+    ids=["care", "care probabilistic", "n2v", "n2v bsd68", "n2v2", "dncnn", "stardist", "stardist grid 2", "spotiflow"],
 )
 def test_parameter_counts_of_published_networks(backbone, head, parameters):
     shapes = nnx.eval_shape(lambda: build(backbone, head))
