@@ -1,4 +1,5 @@
-"""Judges a model against targets: restored images beside filters and oracles, localizations beside the classical fit."""
+"""Judges a model against targets: restored images beside filters and oracles, localizations beside the classical fit,
+objects and spots beside classical finders."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from bioflax.experiments import _command, _localizers
+from bioflax.experiments import _command, _detectors, _localizers
 
 from bioflax.errors import InputError
 
@@ -31,6 +32,8 @@ def main(config: Any) -> None:
     model = None if name in (None, "mle") else hub.load(name)
     if model is None or model.card.task == "localize":
         localized(plain, overrides, folder, model)
+    elif model.card.task == "detect":
+        detected(plain, overrides, folder, model)
     else:
         restored(plain, overrides, folder, model)
     print(f"{folder / 'report.html'}")
@@ -96,6 +99,32 @@ def localized(plain: dict[str, Any], overrides: list[str], folder: Path, model: 
         seconds = {"evaluate": time.monotonic() - begun}
         run.finish(task="localize", model=str(plain["model"] or "table"), seconds=seconds, **result.entries())
         render_localization(folder)
+
+
+def detected(plain: dict[str, Any], overrides: list[str], folder: Path, model: Any) -> None:
+    """Images against label images, or against tables of points."""
+    from bioflax.evaluation import evaluate_detection_files
+    from bioflax.predict.objects import scheme_of
+    from bioflax.report import render_detection
+    from bioflax.runs import Run
+
+    begun = time.monotonic()
+    with Run(folder, "evaluate", plain, overrides) as run:
+        result = evaluate_detection_files(
+            _detectors.detector(plain, model),
+            str(plain["input"]),
+            str(plain["target"]),
+            run_dir=folder,
+            mode=scheme_of(model).mode,
+            spatial_dims=model.spatial_dims,
+            axes=_command.optional(plain["axes"]),
+            split=plain["split"],
+            part=str(plain["part"]),
+            baselines=bool(_command.names("baselines", plain["baselines"])),
+        )
+        seconds = {"evaluate": time.monotonic() - begun}
+        run.finish(task="detect", model=str(plain["model"]), seconds=seconds, **result.entries())
+        render_detection(folder)
 
 
 if __name__ == "__main__":

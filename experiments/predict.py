@@ -1,4 +1,4 @@
-"""Restores images, or localizes the emitters of movies, with a trained model or by maximum likelihood."""
+"""Restores images, localizes the emitters of movies, or finds objects and spots, as the model learned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from bioflax.experiments import _command, _localizers
+from bioflax.experiments import _command, _detectors, _localizers
 
 from bioflax.errors import InputError
 
@@ -24,6 +24,8 @@ def main(config: Any) -> None:
     model = hub.load(str(plain["model"]))
     if model.card.task == "localize":
         return localize(plain, overrides, model)
+    if model.card.task == "detect":
+        return detect(plain, overrides, model)
     restore(plain, overrides, model)
 
 
@@ -79,6 +81,39 @@ def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
             task="localize", model=str(plain["model"]), files=files, seconds=done.seconds, metrics=metrics, **drift
         )
     print(f"{done.localizations} localizations in {plain['output']}")
+
+
+def detect(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
+    """Images to label images, tables and outlines."""
+    from bioflax.predict.object_files import SUFFIXES, detect_files
+    from bioflax.report import render_found
+    from bioflax.runs import Run
+
+    output = Path(str(plain["output"]))
+    single = output.suffix.lower() in SUFFIXES
+    folder, name = (output.parent, f"{output.stem}.result.json") if single else (output, "result.json")
+    pixel_nm = plain["pixel_nm"]
+    with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:
+        done = detect_files(
+            _detectors.detector(plain, model),
+            str(plain["input"]),
+            output,
+            axes=_command.optional(plain["axes"]),
+            channels=model.channels_in,
+            spatial_dims=model.spatial_dims,
+            formats=_command.names("formats", plain["formats"]),
+            pixel_nm=None if pixel_nm is None else _command.positive("pixel_nm", pixel_nm),
+            page=True,
+        )
+        files = done.files + [str(page) for page in render_found(done.pages)]
+        run.finish(
+            task="detect",
+            model=str(plain["model"]),
+            files=files,
+            seconds=done.seconds,
+            metrics={"objects": done.objects},
+        )
+    print(f"{done.objects} objects in {plain['output']}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Writes simulated fields, noisy and clean, or a movie of emitters with its truth."""
+"""Writes simulated fields, noisy and clean; a movie of emitters; or nuclei and spots with their labels and positions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ def main(config: Any) -> None:
     """One simulated data set."""
     plain, _, _ = _command.settings(config)
     from bioflax.simulate.emitters import EmitterSimulator
-    from bioflax.simulate.files import write_fields, write_movie
+    from bioflax.simulate.files import write_fields, write_movie, write_objects
+    from bioflax.simulate.nuclei import NucleiSimulator
+    from bioflax.simulate.spots import SpotSimulator
 
     simulator, output = build(plain["simulator"], "simulator"), str(plain["output"])
     if isinstance(simulator, EmitterSimulator):
         check_arguments(write_movie, {name: plain[name] for name in ("seed", "frames")}, "")
         shining = write_movie(simulator, output, seed=plain["seed"], frames=plain["frames"])
         print(f"movie.tif and truth.csv with {shining} rows in {output}")
+        return
+    if isinstance(simulator, (NucleiSimulator, SpotSimulator)):
+        check_arguments(write_objects, {name: plain[name] for name in ("seed", "fields")}, "")
+        found = write_objects(simulator, output, seed=plain["seed"], fields=plain["fields"])
+        print(f"{plain['fields']} images with {found} objects in {output}")
         return
     check_arguments(write_fields, {name: plain[name] for name in ("seed", "fields", "repeats")}, "")
     written = write_fields(simulator, output, seed=plain["seed"], fields=plain["fields"], repeats=plain["repeats"])

@@ -1,4 +1,4 @@
-"""One normalisation, fitted once on the training set, stored with the model and inverted at prediction."""
+"""One normalisation, stored with the model: fitted once on the training set and inverted at prediction, or by image."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from bioflax.errors import InputError
 from bioflax.typing import Array
 
 KINDS = ("mean_std", "percentile", "photons", "none")
+BY_IMAGE = "image_percentile"
 _SAMPLE = 1 << 20  # pixels of one image that percentiles are taken from; a regular grid of larger images
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """The affine map `(image - offset) / scale`, the same for every image.
+    """The affine map `(image - offset) / scale`, the same for every image; or, for detection, another for each image.
 
     Attributes:
-        kind: `mean_std`, `percentile`, `photons` or `none`.
-        offset: units of the file, one value or one per channel.
-        scale: units of the file, positive, one value or one per channel.
+        kind: `mean_std`, `percentile`, `photons` or `none`; `image_percentile` brings two percentiles of each image to 0
+            and 1 and cannot be inverted, since it does not know the image any more.
+        offset: units of the file, one value or one per channel. For `image_percentile` the low percentile.
+        scale: units of the file, positive, one value or one per channel. For `image_percentile` the high percentile.
     """
 
     kind: str
@@ -31,21 +33,40 @@ class Normalization:
     scale: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise InputError(f"normalization: expected one of {', '.join(KINDS)}, found {self.kind!r}")
+        if self.kind not in (*KINDS, BY_IMAGE):
+            raise InputError(f"normalization: expected one of {', '.join(KINDS)}, {BY_IMAGE}; found {self.kind!r}")
         if len(self.offset) != len(self.scale) or not self.scale:
             raise InputError(f"normalization: expected as many offsets as scales, found {self.offset} and {self.scale}")
         if not all(map(isfinite, (*self.offset, *self.scale))) or min(self.scale) <= 0:
             raise InputError(
                 f"normalization: expected finite offsets and positive scales, found {self.offset}, {self.scale}"
             )
+        if self.kind == BY_IMAGE and not 0 <= self.offset[0] < self.scale[0] <= 100:
+            raise InputError(
+                f"normalization: expected percentiles 0 <= low < high <= 100, found {self.offset[0]} and {self.scale[0]}"
+            )
+
+    def of_image(self, image: np.ndarray) -> Normalization:
+        """The affine map for one image ([Z,] H, W, C): its own for `image_percentile`, else the one of all.
+
+        An even image keeps its differences: its scale is 1.
+        """
+        if self.kind != BY_IMAGE:
+            return self
+        low, top = np.percentile(_sample([image], True), (self.offset[0], self.scale[0]), axis=0)
+        spread = np.where(top > low, top - low, 1.0)
+        return Normalization("percentile", tuple(map(float, low)), tuple(map(float, spread)))
 
     def apply(self, image: Array) -> Array:
-        """File units to the network's: (..., C) to (..., C) float32."""
+        """File units to the network's: (..., C) to (..., C) float32. `image_percentile` takes (N, [Z,] H, W, C)."""
+        if self.kind == BY_IMAGE:
+            return np.stack([self.of_image(one).apply(one) for one in np.asarray(image)])
         return (image - np.asarray(self.offset, np.float32)) / np.asarray(self.scale, np.float32)
 
     def invert(self, image: Array) -> Array:
-        """The network's units to the file's: (..., C) to (..., C)."""
+        """The network's units to the file's: (..., C) to (..., C); `image_percentile` leaves them as they are."""
+        if self.kind == BY_IMAGE:
+            return image
         return image * np.asarray(self.scale, np.float32) + np.asarray(self.offset, np.float32)
 
     def invert_scale(self, scale: Array) -> Array:
@@ -101,6 +122,10 @@ def fit(
     """
     if kind == "none":
         return Normalization("none")
+    if kind == BY_IMAGE:
+        raise InputError(
+            f"normalization: {BY_IMAGE} cannot be undone, so it is for detection; take one of {', '.join(KINDS)}"
+        )
     if kind == "photons":
         if gain_adu_per_photon is None or offset_adu is None or not gain_adu_per_photon > 0:
             raise InputError(

@@ -30,6 +30,7 @@ class ModelCard:
         pixel_nm: pixel size of the training images by axis, in nm; None if unknown.
         trained_on: where the training images come from, how many there are.
         physics: optics, camera and scales that a localizer was trained with; empty where there are none.
+        decoding: how the maps of a detector become objects: scheme, its arguments, tuned thresholds; empty for others.
         metrics: results by name, such as {"psnr_db": 34.1}; None where a metric is not defined.
         bounds: what physics allows, under the same names.
         baselines: classical methods, each with results under the same names.
@@ -56,6 +57,7 @@ class ModelCard:
     pixel_nm: dict[str, float] | None = None
     trained_on: dict[str, Any] = field(default_factory=dict)
     physics: dict[str, Any] = field(default_factory=dict)
+    decoding: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
     bounds: dict[str, float | None] = field(default_factory=dict)
     baselines: dict[str, dict[str, float | None]] = field(default_factory=dict)
@@ -164,6 +166,7 @@ _RULES: dict[str, tuple[Any, str]] = {
     "pixel_nm": (_pixels, "a size in nm above 0 for axes of ZYX, or null"),
     "trained_on": (_table, "an object"),
     "physics": (_table, "an object"),
+    "decoding": (_table, "an object"),
     "metrics": (_numbers, "an object of numbers"),
     "bounds": (_numbers, "an object of numbers"),
     "baselines": (_tables, "an object of objects of numbers"),

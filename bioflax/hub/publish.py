@@ -14,13 +14,20 @@ from bioflax.errors import InputError
 from bioflax.hub.card import ModelCard
 from bioflax.hub.held_out import judge_held_out
 from bioflax.hub.held_out_emitters import judge_emitters
+from bioflax.hub.held_out_objects import judge_objects
 from bioflax.hub.store import load, save_model
 from bioflax.models import describe
 from bioflax.report import render_train
 from bioflax.runs import Run, find_versions
 from bioflax.train import Fitted
 
-AGAINST = {"target": "clean targets", "emitters": "the simulated emitters"}
+AGAINST = {
+    "target": "clean targets",
+    "emitters": "the simulated emitters",
+    "labels": "the labelled objects",
+    "points": "the marked points",
+}
+JUDGES = {"emitters": judge_emitters, "labels": judge_objects, "points": judge_objects}
 
 
 def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted, settings: dict[str, Any]) -> Path:
@@ -58,7 +65,7 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
         command=shlex.join(["bioflax", "train", *run.result["overrides"]]),
     )
     save_model(folder, card, fitted.variables, example)
-    judge = judge_emitters if prepared.reference == "emitters" else judge_held_out
+    judge = JUDGES.get(prepared.reference, judge_held_out)
     judged = judge(load(folder), task, prepared, run.folder / "preview.npz")
     if fitted.validation_loss is not None:
         judged["metrics"]["validation_loss"] = fitted.validation_loss

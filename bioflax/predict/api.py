@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from bioflax.errors import InputError
-from bioflax.io import Localizations, image_from_array, suggest_axes
+from bioflax.io import Localizations, image_from_array, rearrange, suggest_axes
 from bioflax.ops.tiles import Window
 from bioflax.predict.layout import SPATIAL
 from bioflax.predict.movie import card_camera, is_localizer, localize_movie
+from bioflax.predict.objects import Detections, detect_objects, is_detector
 from bioflax.predict.restore import Restorer, layout_for, restore
 from bioflax.predict.tiled import Progress, TileChoice
 from bioflax.typing import Array
@@ -28,8 +29,8 @@ def predict(
     camera: Any = None,
     compute_dtype: Any = None,
     on_progress: Progress | None = None,
-) -> np.ndarray | Localizations:
-    """Restores a picture; or localizes the emitters of a movie, where the model is a localizer.
+) -> np.ndarray | Localizations | Detections:
+    """Restores a picture; localizes the emitters of a movie, or finds objects, where the model has learned that.
 
     Args:
         model: a loaded model.
@@ -46,7 +47,8 @@ def predict(
 
     Returns:
         float32 array in the units of `image`, with the same axes (C before the rest of the plane where the model makes
-        several channels out of none). Of a localizer, the table of `localize_movie`; a movie has the axes TYX.
+        several channels out of none). Of a localizer, the table of `localize_movie`; a movie has the axes TYX. Of a
+        detector, the `Detections` of one picture.
 
     Raises:
         InputError: axes that do not fit the array or the model, pixels that are not finite, or too little memory.
@@ -56,6 +58,9 @@ def predict(
         movie = image_from_array(image, axes or {2: "YX", 3: "TYX"}.get(image.ndim, ""))
         camera = card_camera(model) if camera is None else camera
         return localize_movie(model, movie, camera, tile=tile, memory_gb=memory_gb, on_progress=on_progress)
+    if is_detector(model):
+        picture = _one_picture(model, np.asarray(image), axes)
+        return detect_objects(model, picture, tile=tile, memory_gb=memory_gb, on_progress=on_progress)
     maps = predict_maps(
         model,
         image,
@@ -98,3 +103,14 @@ def predict_maps(
 
     restore(model, source, layout, write, options, posterior=posterior)
     return maps
+
+
+def _one_picture(model: Restorer, image: np.ndarray, axes: str | None) -> np.ndarray:
+    """([Z,] H, W, C) of an array with the axes of one picture."""
+    spatial = SPATIAL[model.spatial_dims]
+    source = image_from_array(
+        image, axes or {len(spatial): spatial, len(spatial) + 1: spatial + "C"}.get(image.ndim, "")
+    )
+    if set(source.axes) - {"C"} != set(spatial):
+        raise InputError(f"axes: expected one picture with the axes {spatial} and perhaps C, found {source.axes}")
+    return rearrange(source.read(), source.axes, spatial + "C")

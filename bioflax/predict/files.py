@@ -20,7 +20,7 @@ OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".npy", ".npz", ".h5", ".zarr
 
 @dataclass(frozen=True)
 class Predicted:
-    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`: how many;
+    """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`, `objects`: how many;
     `pages`: those of the files that a page is made of; `drifts`: file name -> extent and error of the drift taken off."""
 
     files: list[str]
@@ -28,6 +28,7 @@ class Predicted:
     localizations: int | None = None
     pages: list[str] = field(default_factory=list)
     drifts: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    objects: int | None = None
 
 
 def output_folder(output: str | Path) -> Path:

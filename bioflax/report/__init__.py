@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from bioflax.errors import InputError
+from bioflax.report.detection import holds_found, render_detection, render_found, render_found_page
 from bioflax.report.evaluation import render_evaluation
 from bioflax.report.files import read_json
 from bioflax.report.localization import PREDICTED, render_localization, render_prediction, render_predictions
@@ -13,6 +14,7 @@ from bioflax.report.preflight import render_preflight
 from bioflax.report.train import render_train
 
 RENDERERS = {"preflight.json": render_preflight, "summary.json": render_evaluation, "metrics.jsonl": render_train}
+SUMMARIES = {"localize": render_localization, "detect": render_detection}  # by the task that summary.json names
 
 
 def render(run_dir: str | os.PathLike) -> Path:
@@ -27,10 +29,13 @@ def render(run_dir: str | os.PathLike) -> Path:
     folder = Path(run_dir)
     for name, renderer in RENDERERS.items():
         if (folder / name).exists():
-            if name == "summary.json" and read_json(folder / name).get("task") == "localize":
-                return render_localization(folder)
+            if name == "summary.json":
+                renderer = SUMMARIES.get(read_json(folder / name).get("task"), renderer)
             return renderer(folder)
-    pages = [render_prediction(path) for path in sorted(folder.glob(f"*{PREDICTED}"))]
+    pages = [
+        (render_found_page if holds_found(path) else render_prediction)(path)
+        for path in sorted(folder.glob(f"*{PREDICTED}"))
+    ]
     if pages:
         return pages[0] if len(pages) == 1 else folder
     raise InputError(
@@ -40,7 +45,9 @@ def render(run_dir: str | os.PathLike) -> Path:
 
 __all__ = [
     "render",
+    "render_detection",
     "render_evaluation",
+    "render_found",
     "render_localization",
     "render_prediction",
     "render_predictions",

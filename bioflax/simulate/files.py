@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from bioflax.io import Localizations, save_image, write_localizations
+from bioflax.io.labels import write_labels, write_points_csv
 from bioflax.simulate.emitters import EmitterSimulator
 from bioflax.simulate.movie import simulate_movie
+from bioflax.simulate.nuclei import NucleiSimulator
 from bioflax.simulate.simulator import Simulator
+from bioflax.simulate.spots import SpotSimulator
 from bioflax.simulate.stack import simulate_stack
 
 
@@ -65,3 +69,32 @@ def write_movie(simulator: EmitterSimulator, output: str | Path, *, seed: int, f
     save_image(output / "movie.tif", movie["image"], "TYX", {axis: pixel_nm for axis in "YX"})
     write_localizations(truth, output / "truth.csv")
     return len(truth)
+
+
+def write_objects(simulator: NucleiSimulator | SpotSimulator, output: str | Path, *, seed: int, fields: int) -> int:
+    """Writes `images/field<n>.tif` (counts, uint16) and `targets/field<n>.tif` (labels) or `.csv` (x_px, y_px[, z_px]).
+
+    Args:
+        simulator: of nuclei or of spots.
+        output: folder; made if missing.
+        seed: of objects and noise.
+        fields: number of pictures; each has its own key, so more of them begin with the same.
+
+    Returns:
+        Number of objects.
+    """
+    output, number = Path(output), 0
+    draw = jax.jit(lambda simulator, key: simulator.sample(key, 1))
+    for field in range(fields):
+        drawn = jax.device_get(draw(simulator, jax.random.fold_in(jax.random.key(seed), field)))
+        image, name = drawn["image"][0, ..., 0], f"field{field + 1:04d}"
+        counts = np.clip(np.rint(image), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+        save_image(output / "images" / f"{name}.tif", counts, "ZYX"[-image.ndim :])
+        if "labels" in drawn:
+            write_labels(output / "targets" / f"{name}.tif", drawn["labels"][0])
+            number += len(np.unique(drawn["labels"])) - 1
+        else:
+            points = drawn["points"][0][drawn["mask"][0] > 0]
+            write_points_csv(output / "targets" / f"{name}.csv", points)
+            number += len(points)
+    return number
