@@ -117,12 +117,12 @@ def _classical_points(read: Sequence[Annotated], said: list[str]) -> dict[str, l
         return {}
     made = {}
     for kind in ("log", "dog"):
-        best = best_threshold(images, truth, distance_px=CHOSEN_AT_PX, filter=kind)
-        made[f"{kind}_oracle"] = [find_blobs(one, best.sigma_px, best.threshold, kind)[0] for one in images]
+        sigma_px, threshold, _ = best_threshold(images, truth, distance_px=CHOSEN_AT_PX, filter=kind)
+        made[f"{kind}_oracle"] = [find_blobs(one, sigma_px, threshold, kind)[0] for one in images]
         if kind == "log":
-            made["log_auto"] = [find_blobs(one, best.sigma_px, "auto")[0] for one in images]
+            made["log_auto"] = [find_blobs(one, sigma_px, "auto")[0] for one in images]
             said.append(
-                f"The oracle LoG (sigma {best.sigma_px:.3g} px) and DoG saw the truth of these very images to choose sigma "
+                f"The oracle LoG (sigma {sigma_px:.3g} px) and DoG saw the truth of these very images to choose sigma "
                 f"and threshold for F1 within {CHOSEN_AT_PX:g} px; log_auto has that sigma and an automatic threshold."
             )
     return made

@@ -7,14 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bioflax.metrics.objects import LabelMatches
-from bioflax.metrics.points import PointMatches
+from bioflax.metrics.outcomes import FALSE, FOUND, MISSED, States
 
 CROP = 256  # pixels a side
 WORST, OTHERS = 10, 4
-FOUND, FALSE, MISSED = "found", "false", "missed"
-
-States = dict[str, np.ndarray]
 
 
 def chosen_images(scores: Sequence[float], errors: Sequence[int]) -> tuple[list[int], list[int]]:
@@ -31,24 +27,6 @@ def chosen_images(scores: Sequence[float], errors: Sequence[int]) -> tuple[list[
     rest = order[WORST:]
     steps = np.unique(np.linspace(0, len(rest) - 1, min(OTHERS, len(rest))).round().astype(int)) if rest else []
     return order[:WORST], [rest[step] for step in steps]
-
-
-def object_states(truth: np.ndarray, predicted: np.ndarray, matches: LabelMatches) -> States:
-    """Label images of the predictions that hit, of those that are false, and of the true objects that were missed."""
-    hit = np.isin(predicted, matches.predicted_label) & (predicted > 0)
-    known = np.isin(truth, matches.truth_label)
-    return {
-        FOUND: np.where(hit, predicted, 0),
-        FALSE: np.where(hit, 0, predicted),
-        MISSED: np.where(known, 0, truth),
-    }
-
-
-def point_states(truth: np.ndarray, predicted: np.ndarray, matches: PointMatches) -> States:
-    """Points (N, d) that hit, that are false, and the true ones that were missed."""
-    hit, known = np.zeros(len(predicted), bool), np.zeros(len(truth), bool)
-    hit[matches.predicted], known[matches.truth] = True, True
-    return {FOUND: predicted[hit], FALSE: predicted[~hit], MISSED: truth[~known]}
 
 
 def picture_of(k: int, image: np.ndarray, states: Mapping[str, States]) -> dict[str, np.ndarray]:

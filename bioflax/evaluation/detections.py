@@ -12,14 +12,7 @@ from rich.console import Console
 
 from bioflax.errors import InputError
 from bioflax.evaluation.detection_inputs import Images, checked_images, points_of, same_shapes
-from bioflax.evaluation.detection_pictures import (
-    States,
-    chosen_images,
-    heads,
-    object_states,
-    picture_of,
-    point_states,
-)
+from bioflax.evaluation.detection_pictures import chosen_images, heads, picture_of
 from bioflax.evaluation.detection_scores import (
     OBJECT_MEANS,
     OBJECT_RATES,
@@ -34,6 +27,7 @@ from bioflax.evaluation.detection_scores import (
 )
 from bioflax.evaluation.detection_summary import OBJECTS, POINTS, DetectionResult, Row
 from bioflax.metrics.objects import IOUS, match_labels, score_labels
+from bioflax.metrics.outcomes import States, object_states, point_states
 from bioflax.metrics.points import f1_integral, match_points, score_points
 
 NOTE = (

@@ -134,10 +134,10 @@ def _classical(
         except InputError as missing:
             print(f"no classical segmentation beside the model: {missing}")
             return {}
-    best = blobs.best_threshold(list(images), list(truth), distance_px=DISTANCE_PX)
+    sigma_px, threshold, _ = blobs.best_threshold(list(images), list(truth), distance_px=DISTANCE_PX)
     made = {
-        "log_oracle": [blobs.find_blobs(image, best.sigma_px, best.threshold)[0] for image in images],
-        "log_auto": [blobs.find_blobs(image, best.sigma_px, "auto")[0] for image in images],
+        "log_oracle": [blobs.find_blobs(image, sigma_px, threshold)[0] for image in images],
+        "log_auto": [blobs.find_blobs(image, sigma_px, "auto")[0] for image in images],
     }
     return {name: score(truth, points) for name, points in made.items()}
 

@@ -97,7 +97,8 @@ def coarser_heatmap(heatmap: jax.Array, factor: int, sigma_px: float) -> jax.Arr
     weights = (weights / weights.sum()).astype(np.float32)
     dims = heatmap.ndim - 2
     for axis in range(1, 1 + dims):
-        padded = jnp.pad(heatmap, [(radius, radius) if a == axis else (0, 0) for a in range(heatmap.ndim)])
+        pads = [(radius, radius) if a == axis else (0, 0) for a in range(heatmap.ndim)]
+        padded = jnp.pad(heatmap, pads, mode="symmetric")
         size = heatmap.shape[axis]
         heatmap = sum(
             float(weight) * lax.slice_in_dim(padded, at, at + size, axis=axis) for at, weight in enumerate(weights)

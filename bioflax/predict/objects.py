@@ -61,7 +61,7 @@ class Detections:
             raise InputError("detections: points have no area to label. Take their table.")
         labels = np.zeros(self.shape, np.int32)
         for number in reversed(range(len(self))):
-            low = np.rint(self.position[number] - 0.5 * (self.size[number] - 1)).astype(int)
+            low = np.floor(self.position[number] - 0.5 * self.size[number] + 1.0).astype(int)
             high = low + np.maximum(np.rint(self.size[number]), 1).astype(int)
             labels[tuple(slice(max(a, 0), max(b, 0)) for a, b in zip(low, high))] = number + 1
         return labels

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bioflax.errors import InputError, require
+from bioflax.metrics import match_labels, match_points
+from bioflax.metrics.outcomes import FALSE, FOUND, MISSED, object_states, point_states
 from bioflax.report.figures import grey_range, shorten
 from bioflax.report.localization_figures import draw_bar
 from bioflax.report.style import WIDTH, look, new_figure, picture_axes, png
 
-FOUND, FALSE, MISSED, PREDICTED = LISTED = ("found", "false", "missed", "predicted")  # in the order of the legend
+PREDICTED = "predicted"
+LISTED = (FOUND, FALSE, MISSED, PREDICTED)  # in the order of the legend
 TALLEST = 2.0  # height over width of a picture, at most
 
 
@@ -52,6 +55,18 @@ class Panel:
     image: np.ndarray
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     points: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def judged_panel(title: str, image: np.ndarray, truth: np.ndarray, found: np.ndarray) -> Panel:
+    """The panel of an image with its truth: label images are matched at an IoU of 0.5, points (N, d) within 3 px.
+
+    Of a volume the brightest pixels along z are shown, with the points of all planes.
+    """
+    if np.issubdtype(found.dtype, np.integer) and found.shape == image.shape:
+        return Panel(title, image, labels=object_states(truth, found, match_labels(truth, found)))
+    states = point_states(truth, found, match_points(truth, found))
+    flat = image if image.ndim == 2 else image.max(axis=0)
+    return Panel(title, flat, points={state: points[:, -2:] for state, points in states.items()})
 
 
 def overlays(panels: Sequence[Panel], *, columns: int = 5, pixel_nm: float | None = None) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.metrics import frc, radial_power
 from bioflax.report import curves, figures
+from bioflax.report.detection_figures import judged_panel, overlays
 from bioflax.report.files import read_arrays, read_json, read_lines, text_of
 from bioflax.report.page import Figure, Page, Section, Table, duration, number, write_page
 
@@ -105,7 +106,9 @@ def learning(train: list[dict[str, Any]], validation: list[dict[str, Any]]) -> S
 
 
 def pictures(preview: dict[str, np.ndarray]) -> Section | None:
-    """Input, output and target on one grey scale, with signed errors."""
+    """Input, output and target on one grey scale, with signed errors; of a detector what it found."""
+    if "found_0" in preview:
+        return found_pictures(preview)
     if "input" not in preview or "output" not in preview:
         return None
     drawn = []
@@ -119,6 +122,17 @@ def pictures(preview: dict[str, np.ndarray]) -> Section | None:
     if "target" in preview:
         text += " Errors: red is too bright, blue too dark."
     return Section("Pictures", text, figures=drawn)
+
+
+def found_pictures(preview: dict[str, np.ndarray]) -> Section:
+    """Held-out images with what a detector found, missed and took for an object."""
+    panels = [
+        judged_panel(str(title), *(preview[f"{name}_{k}"] for name in ("image", "truth", "found")))
+        for k, title in enumerate(preview["titles"])
+    ]
+    text = "Held-out images, on which the thresholds were tuned."
+    drawn = Figure("held_out", overlays(panels, columns=4), "Objects at an IoU of 0.5, points within 3 px.")
+    return Section("Pictures", text, figures=[drawn])
 
 
 def detail(preview: dict[str, np.ndarray]) -> Section | None:

@@ -13,7 +13,7 @@ from bioflax.optics.psf import WidefieldOptics, blur, gaussian_otf
 from bioflax.optics.quantities import part, physical, quantity
 from bioflax.simulate.background import draw_background
 from bioflax.simulate.draw import smooth_noise
-from bioflax.simulate.spans import Span, check_camera_maps, check_count, draw_spans, field_size, highest
+from bioflax.simulate.spans import Span, check_camera_maps, check_count, draw_spans, field_size, highest, poisson_first
 from bioflax.typing import Batch
 
 _TRIES = 4  # places at which a nucleus looks for room
@@ -149,10 +149,10 @@ class NucleiSimulator:
 
     def _place(self, key: jax.Array, drawn: dict[str, jax.Array], nuclei: dict[str, jax.Array]) -> jax.Array:
         """(room, 2) middles on the canvas, px; one after the other, each where it comes too close to no earlier one."""
-        count_key, choice_key, free_key = jax.random.split(key, 3)
+        choice_key, free_key = jax.random.split(key)
         room, shape = self.room, jnp.asarray(self.canvas, jnp.float32)
-        count = noise.poisson(count_key, drawn["nuclei_per_um2"] * self._area_um2)
-        choice = noise.uniform(choice_key, (room, _TRIES, 4))
+        choice = noise.uniform(choice_key, (room, _TRIES, 5))
+        there = poisson_first(choice[:, 0, 4], drawn["nuclei_per_um2"] * self._area_um2)
         free = noise.uniform(free_key, (room, _TRIES, 2)) * shape - 0.5
         form = quadratic_form(nuclei["radii"], nuclei["angle"])
 
@@ -169,11 +169,11 @@ class NucleiSimulator:
             step = jnp.stack([jnp.sin(heading), jnp.cos(heading)], axis=-1)
             both = reach(form[:, beside], step) + reach(form[:, k, None], step)
             near = centre[beside] + (1.01 - 0.99 * self.overlap * choice[k, :, 2:3]) * both[:, None] * step
-            place = jnp.where((choice[k, :, 3:] < drawn["touching"]) & (k > 0), near, free[k])
+            place = jnp.where((choice[k, :, 3:4] < drawn["touching"]) & (k > 0), near, free[k])
             apart = place[:, None, :] - centre[None, :, :]
             least = (1.0 - self.overlap) * (reach(form[:, None, :], apart) + reach(form[:, k, None, None], apart))
             fits = jnp.all(jnp.sum(apart**2, axis=-1) >= least**2, axis=1)
-            fits &= jnp.all((place >= -0.5) & (place < shape - 0.5), axis=1) & (k < count)
+            fits &= jnp.all((place >= -0.5) & (place < shape - 0.5), axis=1) & there[k]
             chosen = jnp.where(jnp.any(fits), place[jnp.argmax(fits)], _FAR_PX)
             return centre.at[k].set(chosen), None
 

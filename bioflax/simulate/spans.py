@@ -44,6 +44,19 @@ def within(span: Any, share: jax.Array, *, logarithmic: bool = False) -> jax.Arr
     return low * (high / low) ** share if logarithmic else low + (high - low) * share
 
 
+def poisson_first(share: jax.Array, mean: jax.Array) -> jax.Array:
+    """A Poisson number of objects: true for the first of a row, by the gaps of a Poisson process.
+
+    Args:
+        share: (P,) uniform numbers in [0, 1); more than P objects there cannot be.
+        mean: expected number.
+
+    Returns:
+        (P,) bool.
+    """
+    return jnp.cumsum(-jnp.log1p(-share)) < mean
+
+
 def highest(span: Any) -> float:
     """The largest value of a span, as a number."""
     return float(span[1] if isinstance(span, tuple) else span)

@@ -17,7 +17,16 @@ from bioflax.optics.psf import gaussian_shares
 from bioflax.optics.quantities import part, physical, quantity
 from bioflax.simulate.background import draw_background
 from bioflax.simulate.draw import smooth_noise
-from bioflax.simulate.spans import Span, check_camera_maps, check_count, draw_spans, field_size, highest, within
+from bioflax.simulate.spans import (
+    Span,
+    check_camera_maps,
+    check_count,
+    draw_spans,
+    field_size,
+    highest,
+    poisson_first,
+    within,
+)
 from bioflax.typing import Batch
 
 _CLUSTER = 5.0  # mean number of spots in a cluster
@@ -163,14 +172,14 @@ class SpotSimulator:
 
     def _place(self, key: jax.Array, drawn: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Positions of spots (single, in clusters, in pairs), which of them are there, and as many free positions."""
-        count_key, free_key, choice_key, step_key = jax.random.split(key, 4)
+        free_key, choice_key, step_key = jax.random.split(key, 3)
         room, axes = self.room, len(self.shape)
         canvas = jnp.asarray(np.array(self.shape) + 2 * self._margins)
-        count = noise.poisson(count_key, drawn["spots_per_px"] * self._area_px)
         free = noise.uniform(free_key, (3, room, axes)) * canvas
-        choice = noise.uniform(choice_key, (4, room))
+        choice = noise.uniform(choice_key, (5, room))
+        there = poisson_first(choice[4], drawn["spots_per_px"] * self._area_px)
         scatter, heading = noise.normal(step_key, (2, room, axes))
-        clusters = jnp.clip(jnp.minimum(count, room) * drawn["clustered"] / _CLUSTER, 1.0, room - 0.5)
+        clusters = jnp.clip(jnp.sum(there) * drawn["clustered"] / _CLUSTER, 1.0, room - 0.5)
         gathered = free[1][(choice[0] * clusters).astype(jnp.int32)] + drawn["cluster_px"] * scatter
         # Clusters wrap round the canvas, which keeps the mean density even up to its border.
         points = jnp.where((choice[1] < drawn["clustered"])[:, None], gathered % canvas, free[0])
@@ -182,7 +191,7 @@ class SpotSimulator:
         paired = (number % 2 == 1) & (choice[3][first] < drawn["pair_share"])
         points = jnp.where(paired[:, None], points[first] + step, points)
         corner = 0.5 + jnp.asarray(self._margins)
-        return points - corner, number < count, free[2] - corner
+        return points - corner, there, free[2] - corner
 
     def _blobs(self, key: jax.Array, drawn: dict[str, jax.Array], place: jax.Array, spots: jax.Array) -> jax.Array:
         """Light out of focus, ([Z,] H, W)."""
