@@ -33,6 +33,12 @@ NEEDS = {
     ("backbone", "decode"): ["data=emitters", "head=emitters"],
     ("backbone", "decode_small"): ["data=emitters", "head=emitters"],
     ("backbone", "liteloc"): ["data=emitters", "head=emitters"],
+    ("backbone", "unet_stardist"): ["data.folder=images", "head=star"],
+    ("data", "simulated_spots"): [],
+    ("data", "simulated_nuclei"): [],
+    ("experiment", "detect_spots"): [],
+    ("task", "detect_stardist"): ["data.folder=images", "head=star"],
+    ("head", "centres"): ["data.folder=images", "task=detect_centernet"],
 }
 COMMANDS = [path.stem for path in sorted(CONF.glob("*.yaml")) if not path.stem.startswith("_")]
 
@@ -76,6 +82,12 @@ def test_every_command_composes(command) -> None:
     assert config["debug"] is False
     if command == "simulate":
         assert build(config["simulator"], "simulator").shape == (256, 256)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((CONF / "simulator").glob("*.yaml"))])
+def test_every_simulator_builds(name) -> None:
+    simulator = build(composed("simulate", f"simulator={name}", "output=x")["simulator"], "simulator")
+    assert callable(simulator.sample)
 
 
 def test_an_experiment_wins_over_train_yaml() -> None:

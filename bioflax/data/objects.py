@@ -21,7 +21,7 @@ from bioflax.data.normalize import BY_IMAGE, Normalization, fit
 from bioflax.data.splits import select_part
 from bioflax.errors import InputError
 from bioflax.io import image_stem, list_images, open_image, rearrange
-from bioflax.io.labels import fill_label_holes, read_labels, read_points
+from bioflax.io.labels import fill_label_holes, label_defects, read_labels, read_points
 from bioflax.ops.rays import object_interiors
 from bioflax.typing import Batch
 
@@ -182,13 +182,32 @@ def read_annotated(
                 raise InputError(
                     f"{target}: expected labels of the size of {path.name} {image.shape[:-1]}, found {labels.shape}"
                 )
+            if open_image(target, AXES[spatial_dims]).dtype == np.uint8 and label_defects(labels, np.uint8)["overflow"]:
+                raise InputError(
+                    f"{target}: expected a number of its own for each object, found 8-bit labels that seem to have run out "
+                    "at 255. Save them with 16 bits"
+                )
             labels = fill_label_holes(labels) if fill_holes else labels
             read.append(Annotated(image_stem(path), image, labels=labels, pixel_nm=opened.pixel_nm))
         else:
             points = read_points(target)
             _check_inside(points, image.shape[:-1], target)
             read.append(Annotated(image_stem(path), image, points=points, pixel_nm=opened.pixel_nm))
+    if mode == "labels":
+        _check_labelled([item.labels for item in read], targets)
     return read
+
+
+def _check_labelled(labels: Sequence[np.ndarray], targets: str | Path) -> None:
+    """Refuses masks: pictures that all have one label at most, some of them in several pieces."""
+    if any(np.unique(one).size > 2 for one in labels):
+        return
+    defects = [label_defects(one) for one in labels]
+    if any(found["pieces"] for found in defects):
+        raise InputError(
+            f"{targets}: expected label images, where each object has a number of its own, found masks of one value. Label "
+            "their objects first, such as with scipy.ndimage.label"
+        )
 
 
 def list_tables(source: str | Path) -> list[Path]:
