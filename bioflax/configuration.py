@@ -17,9 +17,9 @@ ALLOWED = ("bioflax.", "optax.")
 COMMANDS = {
     "train": "train a model on a folder of images or on simulated ones",
     "evaluate": "judge a model against targets, beside classical filters and physical bounds",
-    "predict": "restore a file, a folder or a glob of images with a trained model",
+    "predict": "restore images, localize emitters, or find objects and spots, as a trained model has learned",
     "preflight": "look into images before anyone trains on them: axes, noise, defects, which scheme fits",
-    "simulate": "write a simulated stack with its clean truth",
+    "simulate": "write simulated images with their truth: clean ones, emitters, nuclei or spots",
     "report": "render the page of a run, an evaluation or a preflight again from its files",
     "models": "list the models of a folder; `models show=NAME` prints a card",
 }

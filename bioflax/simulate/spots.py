@@ -33,11 +33,15 @@ _CLUSTER = 5.0  # mean number of spots in a cluster
 _MOST_HAZE = 0.5  # blobs that there is room for, over spots
 _BLOB_SIGMAS = (3.0, 6.0)  # width of light out of focus over that of a spot
 _BLOB_PEAKS = (0.05, 0.3)  # its peak over that of a mean spot
+_MOST_STRAY = 4.0  # stray spots that there is room for, over spots
+_LOBES = 2  # of a picture's spots
+_LOBE_SIGMAS = (2.5, 5.0)  # distance of a lobe from its spot, in widths of a spot
+_HALO_SIGMAS = 3.5  # width of the halo over that of the spot
 _CUT = (0.3, 0.9)  # height at which a saturated picture is cut off, from its lowest value to its highest
 # What is drawn once per picture.
 _DRAWN = ("spots_per_px", "sigma_px", "sigma_z_ratio", "photons", "background_photons", "structure", "structure_px",
           "gradient", "perlin", "perlin_px", "haze_share", "cell_photons", "cell_px", "grain", "clustered", "cluster_px",
-          "pair_share")  # fmt: skip
+          "pair_share", "stray_share", "lobe_peak", "halo_peak")  # fmt: skip
 
 
 @physical
@@ -59,6 +63,12 @@ class SpotSimulator:
         gradient: relative rise of the background from edge to edge.
         perlin, perlin_px: Perlin noise in the background, relative amplitude and cell.
         haze_share: number of wide, dim blobs (light out of focus: 3 to 6 times as wide, no spots) over that of spots.
+        stray_share: number of dim spots that are not asked for (single probes bound in the wrong place, small debris)
+            over that of spots.
+        stray_photons: of a stray spot over those of a mean spot; a pair draws one per stray spot, evenly in the logarithm.
+        lobe_peak: peak of the two side lobes that every spot of a picture has in the same places (aberrations), over its
+            own; a pair draws one per picture.
+        halo_peak: peak of a halo 3.5 times as wide around every spot, over its own.
         cell_photons: per pixel inside a faint cell body.
         cell_px: size of its lobes.
         grain: relative standard deviation of its texture, which is about as fine as a spot.
@@ -72,6 +82,7 @@ class SpotSimulator:
         size: pixels a side, (H, W) or (Z, H, W).
         margin_px: how far outside the field spots still shine into it; along z half of that.
         room: spots a picture has room for; None takes five deviations above the mean of the highest density.
+        stray_room: stray spots that it has room for; None takes the highest share of `room`.
     """
 
     camera: SCMOS | EMCCD = part(SCMOS())
@@ -88,6 +99,12 @@ class SpotSimulator:
     perlin: Span = quantity("relative amplitude", kind="span", at_least=0.0, at_most=1.0, default=(0.0, 0.3))
     perlin_px: Span = quantity("px", kind="span", at_least=3.0, default=(16.0, 64.0))
     haze_share: Span = quantity("blobs per spot", kind="span", at_least=0.0, at_most=_MOST_HAZE, default=(0.0, 0.3))
+    stray_share: Span = quantity(
+        "stray spots per spot", kind="span", at_least=0.0, at_most=_MOST_STRAY, default=(0.0, 1.0)
+    )
+    stray_photons: Span = quantity("over a mean spot", kind="span", above=0.0, at_most=0.5, default=(0.03, 0.3))
+    lobe_peak: Span = quantity("over that of the spot", kind="span", at_least=0.0, at_most=0.3, default=0.0)
+    halo_peak: Span = quantity("over that of the spot", kind="span", at_least=0.0, at_most=0.3, default=0.0)
     cell_photons: Span = quantity("photons per pixel", kind="span", at_least=0.0, default=(0.0, 20.0))
     cell_px: Span = quantity("px", kind="span", at_least=3.0, default=(40.0, 100.0))
     grain: Span = quantity("relative amplitude", kind="span", at_least=0.0, at_most=1.0, default=(0.0, 0.3))
@@ -100,6 +117,7 @@ class SpotSimulator:
     size: int | tuple[int, ...] = 256
     margin_px: int = 8
     room: int | None = None
+    stray_room: int | None = None
 
     def _check_together(self) -> None:
         object.__setattr__(self, "size", field_size("SpotSimulator.size", self.size, (2, 3)))
@@ -109,6 +127,9 @@ class SpotSimulator:
             mean = highest(self.spots_per_px) * self._area_px
             object.__setattr__(self, "room", math.ceil(mean + 5.0 * math.sqrt(mean) + 4.0))
         check_count("SpotSimulator.room", self.room, 1)
+        if self.stray_room is None:
+            object.__setattr__(self, "stray_room", math.ceil(highest(self.stray_share) * self.room) + 1)
+        check_count("SpotSimulator.stray_room", self.stray_room, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,7 +157,7 @@ class SpotSimulator:
             (0 where there is none), `sigma_px`, `sigma_z_px`, `contrast` (peak over noise), `mask` (1: there, inside
             the field and visible).
         """
-        set_key, place_key, form_key, blob_key, veil_key = jax.random.split(key, 5)
+        set_key, place_key, form_key, blob_key, veil_key, stray_key, lobe_key = jax.random.split(key, 7)
         drawn = draw_spans(set_key, self, _DRAWN, logarithmic=("photons",))
         points, there, free = self._place(place_key, drawn)
         size, light = noise.normal(form_key, (2, self.room))
@@ -145,6 +166,7 @@ class SpotSimulator:
         spots = {"points": points, "photons": drawn["photons"] * spread * there, "sigma_px": sigma_px}
         spots["sigma_z_px"] = drawn["sigma_z_ratio"] * sigma_px
         veil = self._veil(veil_key, drawn) + self._blobs(blob_key, drawn, free, jnp.sum(there))
+        veil += self._stray(stray_key, drawn, jnp.sum(there)) + self._lobes(lobe_key, drawn, spots)
         contrast = self._contrast(spots, veil)
         inside = jnp.all((points >= -0.5) & (points < jnp.asarray(self.shape) - 0.5), axis=-1)
         shown = inside & there & (contrast >= self.least_contrast)
@@ -201,6 +223,32 @@ class SpotSimulator:
         photons = drawn["photons"] * peak * wide**2 * (keep * most < drawn["haze_share"] * spots)
         sigma_px = wide * drawn["sigma_px"]
         return gaussian_light(place[:most], photons, sigma_px, drawn["sigma_z_ratio"] * sigma_px, shape=self.shape)
+
+    def _stray(self, key: jax.Array, drawn: dict[str, jax.Array], spots: jax.Array) -> jax.Array:
+        """Light of dim spots that are not asked for, ([Z,] H, W)."""
+        most, axes = self.stray_room, len(self.shape)
+        place_key, light_key = jax.random.split(key)
+        canvas = jnp.asarray(np.array(self.shape) + 2 * self._margins)
+        points = noise.uniform(place_key, (most, axes)) * canvas - 0.5 - jnp.asarray(self._margins)
+        bright = within(self.stray_photons, noise.uniform(light_key, (most,)), logarithmic=True)
+        photons = drawn["photons"] * bright * (jnp.arange(most) < drawn["stray_share"] * spots)
+        sigma_px = jnp.full(most, drawn["sigma_px"])
+        return gaussian_light(points, photons, sigma_px, drawn["sigma_z_ratio"] * sigma_px, shape=self.shape)
+
+    def _lobes(self, key: jax.Array, drawn: dict[str, jax.Array], spots: dict[str, jax.Array]) -> jax.Array:
+        """Side lobes and halo of all spots, ([Z,] H, W): no spots, but light that moves with them."""
+        light = jnp.zeros(self.shape, jnp.float32)
+        far, angle = noise.uniform(key, (2, _LOBES))
+        step_px = within(_LOBE_SIGMAS, far) * drawn["sigma_px"]
+        for lobe in range(_LOBES):
+            turn = 2.0 * jnp.pi * angle[lobe]
+            offset = step_px[lobe] * jnp.stack([jnp.sin(turn), jnp.cos(turn)])
+            moved = spots["points"].at[:, -2:].add(offset)
+            dim = drawn["lobe_peak"] * spots["photons"]
+            light += gaussian_light(moved, dim, spots["sigma_px"], spots["sigma_z_px"], shape=self.shape)
+        wide = {name: _HALO_SIGMAS * spots[name] for name in ("sigma_px", "sigma_z_px")}
+        dim = _HALO_SIGMAS**2 * drawn["halo_peak"] * spots["photons"]
+        return light + gaussian_light(spots["points"], dim, **wide, shape=self.shape)
 
     def _veil(self, key: jax.Array, drawn: dict[str, jax.Array]) -> jax.Array:
         """Background and cell body, ([Z,] H, W); a volume passes from one plane's veil into another's."""
