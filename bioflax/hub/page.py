@@ -10,6 +10,7 @@ from bioflax.hub.card import ModelCard
 USE = {
     "denoise": "restored = bioflax.predict(model, image)",
     "localize": 'table = bioflax.predict(model, movie, axes="TYX")  # camera counts in; frame, x_nm, y_nm, z_nm, ... out',
+    "detect": "found = bioflax.predict(model, image)  # found.position (px), found.score; of objects found.labels()",
 }
 
 
@@ -41,7 +42,7 @@ def model_page(card: ModelCard) -> str:
                 "Axes": card.axes,
                 "Pixel size": _pixel_size(card.pixel_nm),
                 "Normalization": _inline(card.normalization),
-                **{name: _inline(value) for name, value in card.physics.items()},
+                **{name: _inline(value) for name, value in {**card.physics, **card.decoding}.items()},
                 "Licence of the weights": card.licence,
             }
         ),
