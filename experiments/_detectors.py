@@ -17,6 +17,9 @@ def detector(plain: dict[str, Any], model: Any) -> Any:
     for group in ("psf", "camera"):
         if plain.get(group) is not None:
             raise InputError(f"{group}: expected none for a model that finds objects, found one. Leave it out.")
+    for option, unused in {"augment": False, "posterior": False, "dtype": "auto"}.items():
+        if plain.get(option, unused) != unused:
+            raise InputError(f"{option}: expected {unused} for a model that finds objects, found {plain[option]}.")
     given = {
         name: _command.positive(name, plain[name])
         for name in ("threshold", "overlap", "distance_px")

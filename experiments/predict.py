@@ -91,6 +91,8 @@ def detect(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
 
     output = Path(str(plain["output"]))
     single = output.suffix.lower() in SUFFIXES
+    if output.suffix and not single:
+        raise InputError(f"output: expected a folder, or a name ending in {', '.join(SUFFIXES)}; found {output}")
     folder, name = (output.parent, f"{output.stem}.result.json") if single else (output, "result.json")
     pixel_nm = plain["pixel_nm"]
     with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ ANCHORS = 1024  # pixels of objects of a picture that patches are placed around
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["sheets", "origins", "sizes", "anchors", "points", "mask"],
-    meta_fields=["patch", "foreground", "deformation"],
+    meta_fields=["patch", "foreground", "deformation", "places"],
 )
 @dataclass(frozen=True)
 class Atlas:
@@ -36,6 +36,7 @@ class Atlas:
         patch: pixels per spatial axis.
         foreground: probability that a patch is placed around an object.
         deformation: `data.Deformation`, or None.
+        places: points that a patch can hold.
     """
 
     sheets: dict[str, Array]
@@ -46,14 +47,15 @@ class Atlas:
     mask: Array | None
     patch: tuple[int, ...]
     foreground: float = 0.9
-    deformation: Any = field(default=None)
+    deformation: Any = None
+    places: int = 1
 
     def sample(self, key: jax.Array, n: int) -> Batch:
         """Draws a batch inside jit; every picture is equally likely, whatever its size.
 
         Returns:
             `image` (n, *patch, C); with labels `labels` (n, *patch) int32 and `interior` (n, *patch); with points `points`
-            (n, P, d) px of the patch and `mask` (n, P).
+            (n, P, d) px of the patch and `mask` (n, P), P = `places`.
         """
         key_place, key_deform = jax.random.split(key)
         dims = len(self.patch)
@@ -79,7 +81,11 @@ class Atlas:
         if self.points is not None:
             points = self.points[number] - start[:, None].astype(jnp.float32)
             inside = jnp.all((points >= -0.5) & (points < jnp.asarray(self.patch) - 0.5), axis=-1)
-            batch |= {"points": points, "mask": self.mask[number] * inside}
+            there = self.mask[number] * inside
+            # Those of the patch come first; the others of the picture need no place.
+            first = jnp.argsort(-there, axis=1)[:, : self.places]
+            batch["points"] = jnp.take_along_axis(points, first[..., None], axis=1)
+            batch["mask"] = jnp.take_along_axis(there, first, axis=1)
         return batch if self.deformation is None else self.deformation.apply(key_deform, batch)
 
 
@@ -122,7 +128,7 @@ def make_atlas(
         sheets[name] = jnp.asarray(sheet)
     random = np.random.default_rng(0)
     anchors = np.stack([_anchors(picture, random) for picture in filled])
-    points = mask = None
+    points, mask, places = None, None, 1
     if "points" in filled[0]:
         most = max(1, *(len(picture["points"]) for picture in filled))
         points = np.zeros((len(filled), most, len(patch)), np.float32)
@@ -130,9 +136,10 @@ def make_atlas(
         for row, picture in enumerate(filled):
             points[row, : len(picture["points"])] = picture["points"]
             mask[row, : len(picture["points"])] = 1.0
+        places = max(_most_in_a_patch(picture["points"], patch) for picture in filled)
         points, mask = jnp.asarray(points), jnp.asarray(mask)
     place = (jnp.asarray(array, jnp.int32) for array in (origins, sizes, anchors))
-    return Atlas(sheets, *place, points, mask, patch, foreground, deformation)
+    return Atlas(sheets, *place, points, mask, patch, foreground, deformation, places)
 
 
 def shelves(sizes: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -167,8 +174,24 @@ def _at_least(picture: dict[str, np.ndarray], patch: tuple[int, ...]) -> dict[st
         return np.pad(array, pads, mode="symmetric")
 
     made = {name: grown(array) for name, array in picture.items() if name != "points"}
+    if "labels" in made:
+        made["labels"] = split_pieces(made["labels"])  # a mirrored copy is an object of its own
     if "points" in picture:
         made["points"] = _reflected(picture["points"], picture["image"].shape[: len(patch)], patch)
+    return made
+
+
+def split_pieces(labels: np.ndarray) -> np.ndarray:
+    """Labels whose connected pieces have numbers of their own, 1..n."""
+    from scipy import ndimage
+
+    made, last = np.zeros_like(labels), 0
+    for label, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is None:
+            continue
+        pieces, number = ndimage.label(labels[box] == label, np.ones((3,) * labels.ndim))
+        made[box][pieces > 0] = pieces[pieces > 0] + last
+        last += number
     return made
 
 
@@ -185,6 +208,16 @@ def _reflected(points: np.ndarray, size: Sequence[int], patch: Sequence[int]) ->
             number += 1
         points = np.concatenate(turned)
     return points
+
+
+def _most_in_a_patch(points: np.ndarray, patch: Sequence[int]) -> int:
+    """No patch holds more points: those within a patch's size of any of its points, on every side."""
+    from scipy.spatial import cKDTree  # slow to import, and needed by no prediction
+
+    if not len(points):
+        return 1
+    tree = cKDTree(points / np.array(patch))
+    return int(tree.query_ball_point(points / np.array(patch), 1.0, p=np.inf, return_length=True).max())
 
 
 def _anchors(picture: dict[str, np.ndarray], random: np.random.Generator) -> np.ndarray:

@@ -98,6 +98,7 @@ class Deformation:
         offset: largest shift of a normalised image either way, or a pair.
         blur_px: largest width, or a pair.
         noise: largest standard deviation on a normalised image, or a pair.
+        outside: what a warp brings in from beyond the border: "mirror", "edge"; None mirrors a batch without points.
     """
 
     flip: bool = True
@@ -110,11 +111,12 @@ class Deformation:
     offset: Span | None = (-0.2, 0.2)
     blur_px: Span | None = None
     noise: Span | None = (0.0, 0.05)
+    outside: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, Sequence):
+            if isinstance(value, Sequence) and not isinstance(value, str):
                 object.__setattr__(self, field.name, _as_span(field.name, value))
         check_warp(self.elastic_px or 0.0, self.elastic_cell_px, self.zoom or None)
         for name, sides in (("offset", (-1.0, 1.0)), ("blur_px", (0.0, 1.0)), ("noise", (0.0, 1.0))):
@@ -176,7 +178,7 @@ class Deformation:
             labels=batch.get("labels"),
             maps=batch.get("interior"),
             points=points,
-            outside="mirror" if points is None else "edge",
+            outside=self.outside or ("mirror" if points is None else "edge"),
         )
         inside = warped.pop("inside", None)
         if "mask" in batch and inside is not None:

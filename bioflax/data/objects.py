@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -61,8 +62,9 @@ class FolderObjects:
         foreground: share of patches that are placed around an object.
         fill_holes: close holes in labelled objects, as StarDist does.
         validation: held-out share of the images, 0 to 0.9.
-        family: regular expression of the part of a name that tells kinds of images apart, such as `^[a-z]+`: some of each
-            kind are held out.
+        family: regular expression of the part of a name that tells kinds of images apart, such as `^[a-z]+`: of each kind
+            that share is held out, rounded.
+        pixel_nm: pixel size, for tables of points in nm or micrometres, where the images do not say it.
         split, part: list of hashes (a file, or one that comes with bioflax) and the part of it that is taken.
         images: most images that are taken, evenly from all; null takes all.
     """
@@ -77,6 +79,7 @@ class FolderObjects:
     fill_holes: bool = True
     validation: float = 0.1
     family: str | None = None
+    pixel_nm: float | None = None
     split: str | None = None
     part: str = "train"
     images: int | None = None
@@ -94,13 +97,16 @@ class FolderObjects:
         Raises:
             InputError: no targets, files that do not fit together, too few images to hold any out.
         """
-        del augment
         if self.targets is None:
             what = "label images" if mode == "labels" else "tables of points (.csv)"
             raise InputError(f"data.targets: expected a folder of {what}, found none. Give data.targets=...")
         if mode not in ("labels", "points"):
             raise InputError("data: labelled objects train a detector. Take task=detect_stardist, or data=folder.")
+        if isinstance(self.patch, int) and spatial_dims == 3:
+            raise InputError(f"data.patch: expected three sizes [z,y,x] for a 3-D model, found {self.patch}.")
         patch = (self.patch,) * spatial_dims if isinstance(self.patch, int) else tuple(self.patch)
+        if len(patch) != spatial_dims or min(patch) < 1:
+            raise InputError(f"data.patch: expected {spatial_dims} positive sizes, found {self.patch}.")
         read = read_annotated(
             self.folder,
             self.targets,
@@ -110,6 +116,7 @@ class FolderObjects:
             split=self.split,
             part=self.part,
             fill_holes=self.fill_holes,
+            pixel_nm=self.pixel_nm,
         )
         if self.images is not None:
             if not 1 <= self.images <= len(read):
@@ -119,11 +126,14 @@ class FolderObjects:
         train = [item for place, item in enumerate(read) if place not in held]
         kept = [item for place, item in enumerate(read) if place in held]
         normalization = fit_normalization(self.normalization, [item.image for item in train])
+        deformation = self.deformation
+        if deformation is not None and deformation.outside is None and "mirror" not in augment:
+            deformation = dataclasses.replace(deformation, outside="edge")
         source = make_atlas(
             [as_training(item, normalization) for item in train],
             patch=patch,
             foreground=self.foreground,
-            deformation=self.deformation,
+            deformation=deformation,
         )
         number = sum(count_objects(item) for item in train)
         trained_on = {
@@ -150,6 +160,7 @@ def read_annotated(
     split: str | None = None,
     part: str = "all",
     fill_holes: bool = False,
+    pixel_nm: float | None = None,
 ) -> list[Annotated]:
     """Reads images with their label images or points.
 
@@ -161,6 +172,10 @@ def read_annotated(
         spatial_dims: 2 or 3.
         split, part: as `data.splits.select_part`.
         fill_holes: close holes in labelled objects.
+        pixel_nm: pixel size, for tables in nm or micrometres, where the images do not say it.
+
+    Returns:
+        In the order of the images; labels are numbered 1..n.
 
     Raises:
         InputError: an image without a target, sizes that differ, points outside their image.
@@ -175,6 +190,11 @@ def read_annotated(
         if extra or any(axis not in opened.axes for axis in AXES[spatial_dims]):
             raise InputError(f"{path}: expected the axes {AXES[spatial_dims]} for a detector, found {opened.axes}")
         image = np.asarray(rearrange(opened.read(), opened.axes, wanted), np.float32)
+        if read and read[0].image.shape[-1] != image.shape[-1]:
+            raise InputError(
+                f"{path}: all images must have the same number of channels, found {image.shape[-1]} beside "
+                f"{read[0].image.shape[-1]} of {read[0].name}"
+            )
         target = found[image_stem(path)]
         if mode == "labels":
             labels, _ = read_labels(target, AXES[spatial_dims])
@@ -187,10 +207,13 @@ def read_annotated(
                     f"{target}: expected a number of its own for each object, found 8-bit labels that seem to have run out "
                     "at 255. Save them with 16 bits"
                 )
+            labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32) + (
+                labels.min() > 0
+            )
             labels = fill_label_holes(labels) if fill_holes else labels
             read.append(Annotated(image_stem(path), image, labels=labels, pixel_nm=opened.pixel_nm))
         else:
-            points = read_points(target)
+            points = read_points(target, AXES[spatial_dims], opened.pixel_nm or pixel_nm)
             _check_inside(points, image.shape[:-1], target)
             read.append(Annotated(image_stem(path), image, points=points, pixel_nm=opened.pixel_nm))
     if mode == "labels":
@@ -221,7 +244,7 @@ def list_tables(source: str | Path) -> list[Path]:
 
 
 def held_out(names: Sequence[str], share: float, family: str | None, seed: int) -> set[int]:
-    """Places of the held-out images: a share of every family, at least one in all; none where the share is 0."""
+    """Places of the held-out images: a share of every family, rounded; at least one in all, and one is left to train on."""
     if not 0 <= share <= 0.9:
         raise InputError(f"data.validation: expected 0 to 0.9, found {share}")
     if share == 0:
@@ -238,7 +261,8 @@ def held_out(names: Sequence[str], share: float, family: str | None, seed: int) 
         match = pattern.search(names[place])
         groups.setdefault(match.group() if match else "", []).append(int(place))
     out = {place for members in groups.values() for place in members[: round(share * len(members))]}
-    return out or {max(groups.values(), key=len)[0]}
+    out = out or {max(groups.values(), key=len)[0]}
+    return out if len(out) < len(names) else out - {min(out)}
 
 
 def fit_normalization(kind: str, images: Sequence[np.ndarray]) -> Normalization:
@@ -260,7 +284,7 @@ def count_objects(item: Annotated) -> int:
 
 
 def _validation_batches(pictures: Sequence[dict[str, np.ndarray]], patch: tuple[int, ...], batch: int) -> list[Batch]:
-    """Fixed patches: the middle of each held-out picture, drawn as training draws them but not deformed."""
+    """Fixed patches of the held-out pictures, drawn as training draws them but not deformed; two a picture or so."""
     if not pictures:
         return []
     atlas = make_atlas(pictures, patch=patch, foreground=0.9)

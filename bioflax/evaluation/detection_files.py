@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bioflax.baselines.blobs import best_threshold, find_blobs
-from bioflax.baselines.nuclei import segment_nuclei
-from bioflax.data.objects import Annotated, read_annotated
+from bioflax.baselines.finders import find_objects, find_points
+from bioflax.data.objects import read_annotated
 from bioflax.errors import InputError
 from bioflax.evaluation.detection_summary import DetectionResult
 from bioflax.evaluation.detections import evaluate_objects, evaluate_points
@@ -19,7 +18,6 @@ from bioflax.predict.objects import Detections
 from bioflax.train.log import ProgressBar
 
 Detector = Callable[..., Detections]
-CHOSEN_AT_PX = 2.0  # the oracle's threshold is the best for F1 within this distance
 
 
 def evaluate_detection_files(
@@ -74,9 +72,12 @@ def evaluate_detection_files(
         seconds["model"] = time.monotonic() - begun
         methods["model"] = [one.labels() if mode == "labels" else one.position for one in found]
         scores["model"] = [one.score for one in found]
+    truth = [item.labels if mode == "labels" else item.points for item in read]
+    shown = [item.image[..., 0] for item in read]
     if baselines:
-        made = _classical_objects(read, said) if mode == "labels" else _classical_points(read, said)
-        methods |= made
+        classical, notes = find_objects(shown) if mode == "labels" else find_points(shown, truth)
+        methods |= classical
+        said += notes
     if not methods:
         raise InputError("baselines: nothing to judge. Give model=..., or baselines other than [].")
     pixel = read[0].pixel_nm
@@ -87,42 +88,7 @@ def evaluate_detection_files(
         "pixel_nm": pixel["Y"] if pixel else None,
         **options,
     }
-    truth = [item.labels if mode == "labels" else item.points for item in read]
-    shown = [item.image[..., 0] for item in read]
     names = [item.name for item in read]
     if mode == "labels":
         return evaluate_objects(methods, truth, shown, names, **given)
     return evaluate_points(methods, truth, shown, names, scores=scores or None, **given)
-
-
-def _classical_objects(read: Sequence[Annotated], said: list[str]) -> dict[str, list[np.ndarray]]:
-    if read[0].image.ndim != 3:
-        said.append("No classical segmentation of volumes.")
-        return {}
-    images = [item.image[..., 0] for item in read]
-    try:
-        return {
-            "otsu_watershed": [segment_nuclei(image) for image in images],
-            "otsu": [segment_nuclei(image, split=False) for image in images],
-        }
-    except InputError as missing:
-        said.append(f"No classical segmentation: {missing}")
-        return {}
-
-
-def _classical_points(read: Sequence[Annotated], said: list[str]) -> dict[str, list[np.ndarray]]:
-    images, truth = [item.image[..., 0] for item in read], [item.points for item in read]
-    if not sum(map(len, truth)):
-        said.append("No oracle: there are no points to choose a threshold by.")
-        return {}
-    made = {}
-    for kind in ("log", "dog"):
-        sigma_px, threshold, _ = best_threshold(images, truth, distance_px=CHOSEN_AT_PX, filter=kind)
-        made[f"{kind}_oracle"] = [find_blobs(one, sigma_px, threshold, kind)[0] for one in images]
-        if kind == "log":
-            made["log_auto"] = [find_blobs(one, sigma_px, "auto")[0] for one in images]
-            said.append(
-                f"The oracle LoG (sigma {sigma_px:.3g} px) and DoG saw the truth of these very images to choose sigma "
-                f"and threshold for F1 within {CHOSEN_AT_PX:g} px; log_auto has that sigma and an automatic threshold."
-            )
-    return made

@@ -66,7 +66,12 @@ def object_rows(scores: LabelScores, sizes: Sequence[np.ndarray], ndim: int) -> 
 
 
 def object_entry(
-    scores: LabelScores, pairs: np.ndarray, rows: Sequence[Row], ndim: int, pixel_nm: float | None
+    scores: LabelScores,
+    pairs: np.ndarray,
+    rows: Sequence[Row],
+    ndim: int,
+    pixel_nm: float | None,
+    megapixels: Sequence[float],
 ) -> dict[str, Any]:
     """`numbers`, `intervals` and `curves` of one method.
 
@@ -76,6 +81,7 @@ def object_entry(
         rows: of `object_rows`, with `item` and `group`.
         ndim: axes of a label image.
         pixel_nm: adds the diameters in nm.
+        megapixels: of each image.
     """
     pooled, half = scores.pooled, at(scores, 0.5)
     numbers: Numbers = {
@@ -86,7 +92,7 @@ def object_entry(
     numbers["mean_matched_iou"] = ratio(scores.iou_sum[:, half].sum(), scores.tp[:, half].sum())
     numbers |= image_means(rows, OBJECT_MEANS)
     numbers |= counts_of(*(getattr(scores, name)[:, half].sum() for name in ("tp", "fp", "fn")))
-    numbers |= count_numbers(rows)
+    numbers |= count_numbers(rows) | false_positives(rows, megapixels)
     relative = pairs[:, 1] / pairs[:, 0] - 1
     numbers |= {"size_error": median(np.abs(relative)), "size_bias": median(relative)}
     true, predicted = diameters_of(pairs, ndim).T
@@ -99,6 +105,16 @@ def object_entry(
         for kind, rates in (("pooled", pooled), ("image_mean", scores.mean))
     }
     return {"numbers": numbers, "intervals": image_intervals(rows, OBJECT_MEANS), "curves": curves}
+
+
+def false_positives(rows: Sequence[Row], megapixels: Sequence[float]) -> Numbers:
+    """False positives per megapixel, over all images and over those without any object."""
+    false = np.array([row["false_positives"] for row in rows])
+    empty, areas = np.array([row["n_true"] == 0 for row in rows]), np.asarray(megapixels, float)
+    numbers = {"false_positives_per_megapixel": ratio(false.sum(), areas.sum())}
+    if empty.any():
+        numbers["empty_false_positives_per_megapixel"] = ratio(false[empty].sum(), areas[empty].sum())
+    return numbers
 
 
 def point_rows(scores: Mapping[float, PointScores], integrals: Sequence[float]) -> list[Row]:
@@ -137,12 +153,7 @@ def point_entry(
     numbers["f1_integral"] = found.pop("f1_integral_image_mean")
     numbers |= {**found, "rmse_px": float(pooled[max(scores)].rmse_px)}
     numbers |= counts_of(*(getattr(scores[max(scores)], name).sum() for name in ("tp", "fp", "fn")))
-    numbers |= count_numbers(rows)
-    false = np.array([row["false_positives"] for row in rows])
-    empty, areas = np.array([row["n_true"] == 0 for row in rows]), np.asarray(megapixels, float)
-    numbers["false_positives_per_megapixel"] = ratio(false.sum(), areas.sum())
-    if empty.any():
-        numbers["empty_false_positives_per_megapixel"] = ratio(false[empty].sum(), areas[empty].sum())
+    numbers |= count_numbers(rows) | false_positives(rows, megapixels)
     intervals = image_intervals(rows, means)
     if "f1_integral_image_mean" in intervals:  # a mean over images by definition
         intervals["f1_integral"] = intervals.pop("f1_integral_image_mean")

@@ -84,7 +84,7 @@ def evaluate_objects(
         sizes = [sizes_of(a, b, found) for a, b, found in zip(truth, predicted, matches[name])]
         own, pairs = given.rows(name, object_rows(scores, sizes, ndim)), np.concatenate(sizes)
         rows += own
-        entries[name] = object_entry(scores, pairs, own, ndim, pixel_nm)
+        entries[name] = object_entry(scores, pairs, own, ndim, pixel_nm, given.megapixels)
         columns = dict(zip(("true_diameter_px", "predicted_diameter_px"), diameters_of(pairs, ndim).T))
         columns["iou"] = np.concatenate([found.iou for found in matches[name]])
         arrays |= {f"{name}.{key}": values.astype(np.float32) for key, values in columns.items()}

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from bioflax import metrics
+from bioflax.baselines.finders import find_objects, find_points
 from bioflax.data.assemble import Prepared
-from bioflax.errors import InputError
 from bioflax.hub.store import LoadedModel
+from bioflax.io.aside import written_aside
 from bioflax.predict.objects import Detections, candidates, describe_decoding, suppress
 
 LEAST = 0.05  # probability from which candidates are looked at
@@ -119,6 +120,8 @@ def point_scores(truth: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> dic
     far, near = (metrics.score_points(list(zip(truth, made)), distance) for distance in (DISTANCE_PX, 1.0))
     values = {"f1_3px": far.pooled.f1, "f1_1px": near.pooled.f1, "rmse_px": far.pooled.rmse_px}
     values["f1_3px_image_mean"] = np.mean(far.per_image.f1)
+    # The published F1 adds 1e-8 to hits and pairs, so that nothing found where nothing is scores 1.
+    values = {name: value if value > 1e-6 else 0.0 for name, value in values.items()}
     return {name: float(value) for name, value in values.items() if np.isfinite(value)}
 
 
@@ -126,20 +129,10 @@ def _classical(
     images: Sequence[np.ndarray], truth: Sequence[np.ndarray], score: Callable[..., dict[str, float]]
 ) -> dict[str, dict[str, float]]:
     """Otsu and watershed for objects, the Laplacian of Gaussian with its best and an automatic threshold for points."""
-    from bioflax.baselines import blobs, nuclei
-
-    if score is object_scores:
-        try:
-            return {"otsu_watershed": score(truth, [nuclei.segment_nuclei(image) for image in images])}
-        except InputError as missing:
-            print(f"no classical segmentation beside the model: {missing}")
-            return {}
-    sigma_px, threshold, _ = blobs.best_threshold(list(images), list(truth), distance_px=DISTANCE_PX)
-    made = {
-        "log_oracle": [blobs.find_blobs(image, sigma_px, threshold)[0] for image in images],
-        "log_auto": [blobs.find_blobs(image, sigma_px, "auto")[0] for image in images],
-    }
-    return {name: score(truth, points) for name, points in made.items()}
+    made, notes = find_objects(images) if score is object_scores else find_points(images, truth)
+    for note in notes:
+        print(f"no classical finder beside the model: {note}" if not made else note)
+    return {name: score(truth, found) for name, found in made.items()}
 
 
 def _with(model: LoadedModel, decoding: dict[str, Any]) -> LoadedModel:
@@ -155,7 +148,5 @@ def _save_preview(path: Path, truth: Sequence[dict[str, Any]], made: Sequence[np
         arrays[f"image_{place}"] = item["image"][..., 0].astype(np.float32)
         arrays[f"truth_{place}"] = item["points"] if item["labels"] is None else item["labels"]
         arrays[f"found_{place}"] = made[index]
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as stream:
+    with written_aside(path) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, titles=np.array([truth[index]["name"] for index in chosen]), **arrays)
-    aside.replace(path)

@@ -76,7 +76,9 @@ def invert_flow(flow: jax.Array, sigma_px: float) -> jax.Array:
 
 
 def coarser_heatmap(heatmap: jax.Array, factor: int, sigma_px: float) -> jax.Array:
-    """The heatmap of a coarser level: maximum of each block, blurred so that a lone pixel of 1 keeps its 1, clipped.
+    """The heatmap of a coarser level: maximum of each block, blurred, times 2 pi sigma^2 (also in 3-D, as published), clipped.
+
+    In 2-D a lone pixel of 1 so keeps its 1.
 
     Args:
         heatmap: (N, *space, 1) at full resolution, sizes multiples of `factor`.
@@ -110,8 +112,9 @@ def label_boxes(labels: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array,
     """The bounding box of each object; inside jit.
 
     Args:
-        labels: (N, *space) integers, 0 is background; labels above `capacity` are left out.
-        capacity: P, most labels of a picture.
+        labels: (N, *space) integers of any size, 0 is background. Objects are counted in the order of their labels;
+            those beyond `capacity` are left out.
+        capacity: P, most objects of a picture.
 
     Returns:
         centre (N, P, d) px, size (N, P, d) px (1 for a single pixel), mask (N, P) float32.
@@ -119,7 +122,10 @@ def label_boxes(labels: jax.Array, capacity: int) -> tuple[jax.Array, jax.Array,
     space = labels.shape[1:]
 
     def one(picture: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        number = jnp.where((picture > 0) & (picture <= capacity), picture, 0).ravel()
+        # Labels count over a whole image: of a patch they are numbered anew. The first entry is the background.
+        with_background = jnp.concatenate([jnp.zeros(1, picture.dtype), jnp.maximum(picture.ravel(), 0)])
+        order = jnp.unique(with_background, return_inverse=True, size=capacity + 2, fill_value=-1)[1][1:]
+        number = jnp.where(order <= capacity, order, 0)
         low, high = [], []
         for axis, size in enumerate(space):
             at = jnp.broadcast_to(jnp.arange(size).reshape([-1 if a == axis else 1 for a in range(len(space))]), space)
@@ -139,7 +145,7 @@ def centre_maps(
     """CenterNet's targets: a Gaussian around each centre as wide as the object allows, offset and size at the centres.
 
     The cell of a centre is the one whose pixel `grid * cell` lies nearest; sigma is a sixth of the smaller side, at least
-    `least_sigma` cells. Where two Gaussians meet the larger value holds; where two centres share a cell the later holds.
+    `least_sigma` cells. Where two Gaussians meet the larger value holds; where two centres share a cell the later row holds.
 
     Args:
         centre: (N, P, d) px.
@@ -171,13 +177,18 @@ def centre_maps(
         return lax.scan(add, jnp.zeros(shape, jnp.float32), (cell, sigma, mask))[0]
 
     heatmap = jax.vmap(one)(cell, sigma, mask)
-    # Points that are not there are written to a cell beyond the map and dropped.
+    # Points that are not there are written to a cell beyond the map and dropped. The row that holds a cell is found first:
+    # of several writes to one place a GPU keeps any.
     safe = jnp.where(mask[..., None] > 0, cell, jnp.asarray(shape))
     example = jnp.broadcast_to(jnp.arange(centre.shape[0])[:, None], mask.shape)
     index = (example, *(safe[..., axis] for axis in range(dims)))
+    rank = jnp.broadcast_to(jnp.arange(1, mask.shape[1] + 1), mask.shape)
+    holder = jnp.zeros((centre.shape[0], *shape), jnp.int32).at[index].max(rank, mode="drop")
 
     def written(values: jax.Array) -> jax.Array:
-        return jnp.zeros((centre.shape[0], *shape, values.shape[-1]), jnp.float32).at[index].set(values, mode="drop")
+        row = jnp.maximum(holder - 1, 0).reshape(centre.shape[0], -1)
+        taken = jnp.take_along_axis(values, row[..., None], axis=1).reshape(*holder.shape, values.shape[-1])
+        return jnp.where(holder[..., None] > 0, taken, 0.0)
 
     return {
         "heatmap": heatmap[..., None],

@@ -215,7 +215,9 @@ def render_polygons(centre: np.ndarray, rays: np.ndarray, shape: tuple[int, int]
     centre, rays = check_polygons(centre, rays)
     nobody = np.iinfo(np.int32).max
     best = np.full(shape, nobody, np.int32)
-    longest = np.ceil(rays.max(axis=1, initial=0.0) + 0.5)
+    # A ray that leaves the image changes nothing beyond it: centres lie inside, or close by.
+    rays = np.minimum(rays, float(np.hypot(*shape)) + np.abs(centre).max(axis=1, initial=0.0)[:, None])
+    longest = np.minimum(np.ceil(rays.max(axis=1, initial=0.0) + 0.5), 2 * max(shape) + 1)
     half = power_of_two(longest, least=8)
     half = np.where(longest <= half * 3 // 4, half * 3 // 4, half)
     for size in np.unique(half):

@@ -59,6 +59,8 @@ def predict(
         camera = card_camera(model) if camera is None else camera
         return localize_movie(model, movie, camera, tile=tile, memory_gb=memory_gb, on_progress=on_progress)
     if is_detector(model):
+        if augment or posterior or compute_dtype is not None:
+            raise InputError("augment, posterior, compute_dtype: expected none of them for a model that finds objects.")
         picture = _one_picture(model, np.asarray(image), axes)
         return detect_objects(model, picture, tile=tile, memory_gb=memory_gb, on_progress=on_progress)
     maps = predict_maps(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,25 @@ def result_name(output: str | Path) -> str:
     return "result.json" if mine else f"{image_stem(output)}.result.json"
 
 
+def check_stems(paths: Sequence[Path]) -> list[str]:
+    """The stems of the inputs, which name the outputs; InputError where two inputs share one."""
+    stems = [image_stem(path) for path in paths]
+    twice = {stem for stem in stems if stems.count(stem) > 1}
+    if twice:
+        raise InputError(
+            f"input: several files are called {', '.join(sorted(twice))}; their outputs would be one file."
+        )
+    return stems
+
+
+def check_apart(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
+    """InputError where an output would be written over an input."""
+    inputs = {path.resolve() for path in paths}
+    for path in outputs:
+        if path.resolve() in inputs:
+            raise InputError(f"output: {path} is an input and would be written over. Choose another folder.")
+
+
 def predict_files(
     model: Restorer,
     inputs: str | Path,
@@ -77,12 +97,8 @@ def predict_files(
     single = output.suffix.lower() in TIFF
     if single and len(paths) > 1:
         raise InputError(f"output: {output} is one file, {inputs} holds {len(paths)} images. Give a folder.")
-    stems = [image_stem(path) for path in paths]
-    twice = {stem for stem in stems if stems.count(stem) > 1}
-    if twice:
-        raise InputError(
-            f"input: several files are called {', '.join(sorted(twice))}; their outputs would be one file."
-        )
+    stems = check_stems(paths)
+    check_apart(paths, [output if single else output / f"{stem}.tif" for stem in stems])
     begun, written = time.monotonic(), []
     with ProgressBar("predict", len(paths) * 1000) as bar:
         for number, (path, stem) in enumerate(zip(paths, stems)):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from bioflax.errors import InputError
-from bioflax.io import ImageFile, image_stem, list_images, open_image, rearrange, save_image
+from bioflax.errors import InputError, require
+from bioflax.io import ImageFile, list_images, open_image, rearrange, save_image
 from bioflax.io.aside import written_aside
 from bioflax.io.labels import (
     label_outlines,
@@ -26,7 +26,7 @@ from bioflax.io.labels import (
     write_points_geojson,
 )
 from bioflax.ops.polygons import polygon_vertices
-from bioflax.predict.files import Predicted
+from bioflax.predict.files import Predicted, check_apart, check_stems
 from bioflax.predict.layout import SPATIAL
 from bioflax.predict.objects import Detections
 from bioflax.train.log import ProgressBar
@@ -34,6 +34,7 @@ from bioflax.train.log import ProgressBar
 FORMATS = ("tif", "csv", "geojson", "napari", "rois")
 DEFAULT = ("tif", "csv", "geojson")
 SUFFIXES = (".tif", ".tiff", ".csv", ".geojson")
+ENDINGS = (".tif", ".csv", ".geojson", "_napari.csv", ".zip")
 PAGE_ARRAYS = "_report.npz"
 MOST_PAGE_PIXELS = 4_000_000  # of the picture on the page; a larger one is shown in its middle
 
@@ -93,10 +94,13 @@ def detect_files(
         raise InputError(f"output: expected a folder, or a name ending in {', '.join(SUFFIXES)}; found {output}")
     if single and len(paths) > 1:
         raise InputError(f"output: {output} is one file, {inputs} holds {len(paths)} images. Give a folder.")
+    if "rois" in formats:
+        require("roifile", "rois")  # missing parts are told before the work, not after
+    names = [output.with_suffix("")] if single else [output / stem for stem in check_stems(paths)]
+    check_apart(paths, [name.with_name(name.name + ending) for name in names for ending in ENDINGS])
     begun, written, pages, number = time.monotonic(), [], [], 0
     with ProgressBar("detect", len(paths) * 1000) as bar:
-        for done, path in enumerate(paths):
-            name = output.with_suffix("") if single else output / image_stem(path)
+        for done, (path, name) in enumerate(zip(paths, names)):
 
             def show(part: int, parts: int, done: int = done, path: Path = path) -> None:
                 bar.update(done * 1000 + 1000 * part // parts, path.name)
@@ -104,18 +108,27 @@ def detect_files(
             image = open_image(path, axes)
             frames = _detected(detector, image, channels, spatial_dims, show)
             number += sum(len(frame.found) for frame in frames)
-            size = image.pixel_nm or ({axis: pixel_nm for axis in SPATIAL[spatial_dims]} if pixel_nm else None)
-            written += _write(name, frames, formats, size)
+            size = _pixel_size(image, spatial_dims, pixel_nm)
+            outer = {
+                axis: length for axis, length in zip(image.axes, image.shape) if axis not in SPATIAL[spatial_dims] + "C"
+            }
+            written += _write(name, frames, formats, size, outer)
             if page:
                 pages.append(_write_page(name, frames[0], size))
             bar.update((done + 1) * 1000, path.name)
     return Predicted(written, {"predict": time.monotonic() - begun}, objects=number, pages=pages)
 
 
+def _pixel_size(image: ImageFile, spatial_dims: int, pixel_nm: float | None) -> dict[str, float] | None:
+    """The file's pixel size, its gaps filled by `pixel_nm`; None where an axis stays unknown."""
+    known = {axis: (image.pixel_nm or {}).get(axis, pixel_nm) for axis in SPATIAL[spatial_dims]}
+    return known if all(known.values()) else None
+
+
 def _detected(
     detector: Detector, image: ImageFile, channels: int, spatial_dims: int, show: Callable[[int, int], None]
 ) -> list[Frame]:
-    """What is in each picture of a file; the pixels of one picture are in memory at a time, but for the page's."""
+    """What is in each picture of a file; one picture's pixels are in memory at a time, and all label images (16 bits)."""
     wanted = SPATIAL[spatial_dims]
     missing = [axis for axis in wanted if axis not in image.axes]
     if missing:
@@ -137,6 +150,8 @@ def _detected(
             show(1000 * done + 1000 * part // parts, 1000 * len(places))
 
         found, labels = visible(detector(picture, on_progress=tell))
+        if labels is not None and len(found) <= np.iinfo(np.uint16).max:
+            labels = labels.astype(np.uint16)
         frames.append(Frame(done, picture[..., 0] if done == 0 else np.zeros(0), found, labels))
     return frames
 
@@ -187,14 +202,22 @@ def outlines_of(frame: Frame) -> list[Any]:
     return rings
 
 
-def _write(name: Path, frames: Sequence[Frame], formats: Sequence[str], pixel_nm: dict[str, float] | None) -> list[str]:
+def _write(
+    name: Path,
+    frames: Sequence[Frame],
+    formats: Sequence[str],
+    pixel_nm: dict[str, float] | None,
+    outer: dict[str, int],
+) -> list[str]:
     points = np.concatenate([frame.found.position for frame in frames]).astype(np.float64)
     columns, first = columns_of(frames), frames[0]
     areas = first.labels is not None and len(first.found.shape) == 2
     several = len(frames) > 1
+    if first.labels is None and not set(formats) - {"tif"}:
+        raise InputError("formats: expected one beside tif, points have no area to label. Take csv")
     writers: dict[str, tuple[str, Callable[[Path], None]]] = {}
     if "tif" in formats and first.labels is not None:
-        writers["tif"] = (".tif", partial(_write_labels, frames=frames, pixel_nm=pixel_nm))
+        writers["tif"] = (".tif", partial(_write_labels, frames=frames, pixel_nm=pixel_nm, outer=outer))
     if "csv" in formats:
         writers["csv"] = (".csv", lambda path: write_points_csv(path, points, columns, pixel_nm))
     # QuPath, napari and ImageJ files are made of the pictures one by one where there are several.
@@ -209,16 +232,13 @@ def _write(name: Path, frames: Sequence[Frame], formats: Sequence[str], pixel_nm
                 else partial(write_points_geojson, points_px=places)
             )
             writers[f"geojson{mark}"] = (f"{mark}.geojson", partial(made, properties=own))
+        flat = [ring for entry in rings for ring in (entry if isinstance(entry, list) else [entry])]
         if "napari" in formats and not areas:
-            writers[f"napari{mark}"] = (
-                f"{mark}_napari.csv",
-                partial(write_napari_points, points_px=places, columns=own),
-            )
+            made = partial(write_napari_points, points_px=places, columns=own)
+            writers[f"napari{mark}"] = (f"{mark}_napari.csv", made)
         if "napari" in formats and areas:
-            flat = [ring for entry in rings for ring in (entry if isinstance(entry, list) else [entry])]
             writers[f"napari{mark}"] = (f"{mark}_napari.csv", partial(write_napari_shapes, rings=flat))
         if "rois" in formats and areas:
-            flat = [ring for entry in rings for ring in (entry if isinstance(entry, list) else [entry])]
             writers[f"rois{mark}"] = (f"{mark}.zip", partial(write_imagej_rois, rings=flat))
         elif "rois" in formats and len(frame.found.shape) == 2:
             writers[f"rois{mark}"] = (f"{mark}.zip", partial(write_imagej_points, points_px=places))
@@ -230,13 +250,16 @@ def _write(name: Path, frames: Sequence[Frame], formats: Sequence[str], pixel_nm
     return written
 
 
-def _write_labels(path: Path, frames: Sequence[Frame], pixel_nm: dict[str, float] | None) -> None:
+def _write_labels(
+    path: Path, frames: Sequence[Frame], pixel_nm: dict[str, float] | None, outer: dict[str, int]
+) -> None:
+    """One picture as a label image; several with the axes that the file has."""
     if len(frames) == 1:
         return write_labels(path, frames[0].labels, pixel_nm)
     stack = np.stack([frame.labels for frame in frames])
-    axes = "T" + SPATIAL[stack.ndim - 1]
-    dtype = np.uint16 if stack.max() <= np.iinfo(np.uint16).max else np.uint32
-    save_image(path, stack.astype(dtype), axes, pixel_nm)
+    axes = "".join(outer) + SPATIAL[stack.ndim - 1]
+    stack = stack.astype(np.uint16 if stack.dtype == np.uint16 else np.uint32)
+    save_image(path, stack.reshape(*outer.values(), *stack.shape[1:]), axes, pixel_nm)
 
 
 def _write_page(name: Path, frame: Frame, pixel_nm: dict[str, float] | None) -> str:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bioflax.errors import InputError
+from bioflax.io import check_finite
 from bioflax.ops.polygons import render_polygons
 from bioflax.ops.suppression import non_maximum_suppression, thin_points
 from bioflax.ops.tiles import plan_tiles, read_window
@@ -120,6 +122,7 @@ def candidates(
     if image.ndim != model.spatial_dims + 1 or image.shape[-1] != model.channels_in:
         axes = "H, W, C" if model.spatial_dims == 2 else "Z, H, W, C"
         raise InputError(f"image: expected ({axes}) with C={model.channels_in}; found shape {image.shape}")
+    check_finite(image, "image")
     sizes = image.shape[:-1]
     units = model.normalization.of_image(image)
     halo = per_axis("halo", model.receptive_field // 2 + scheme.window * scheme.grid, len(sizes))
@@ -138,8 +141,10 @@ def candidates(
     places = FEWEST_PLACES
     for done, one in enumerate(tiles, 1):
         block = units.apply(np.asarray(read_window(image.__getitem__, one.read, sizes), np.float32))[None]
+        rest = np.array([size - span.start for size, span in zip(sizes, one.read)], np.int32)
         while True:
-            found = jax.device_get(_decoder(model.net.apply, scheme, places)(model.variables, block, threshold))
+            decode = _decoder(model.net.apply, scheme, places)
+            found = jax.device_get(decode(model.variables, block, rest, threshold))
             if found["number"][0] <= places:
                 break
             places = 1 << int(found["number"][0] - 1).bit_length()
@@ -203,7 +208,16 @@ def describe_decoding(task: Any) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=16)
 def _decoder(apply: Any, scheme: DetectionScheme, places: int) -> Any:
-    return jax.jit(lambda variables, image, threshold: scheme.decode(apply(variables, image), threshold, places))
+    def decode(variables: Any, block: jax.Array, rest: jax.Array, threshold: jax.Array) -> dict[str, jax.Array]:
+        """`rest`: pixels of the tile that are the image's own; the others continue it by reflection and hold nothing."""
+        prediction = apply(variables, block)
+        logit = prediction["logit"]
+        for axis in range(1, logit.ndim - 1):
+            own = jnp.arange(logit.shape[axis]) * scheme.grid < rest[axis - 1]
+            logit = jnp.where(own.reshape([-1 if a == axis else 1 for a in range(logit.ndim)]), logit, -jnp.inf)
+        return scheme.decode({**prediction, "logit": logit}, threshold, places)
+
+    return jax.jit(decode)
 
 
 def _owned(found: dict[str, np.ndarray], tile: Any, grid: int) -> dict[str, np.ndarray]:

@@ -62,10 +62,11 @@ def judged_panel(title: str, image: np.ndarray, truth: np.ndarray, found: np.nda
 
     Of a volume the brightest pixels along z are shown, with the points of all planes.
     """
-    if np.issubdtype(found.dtype, np.integer) and found.shape == image.shape:
-        return Panel(title, image, labels=object_states(truth, found, match_labels(truth, found)))
-    states = point_states(truth, found, match_points(truth, found))
     flat = image if image.ndim == 2 else image.max(axis=0)
+    if np.issubdtype(found.dtype, np.integer) and found.shape == image.shape:
+        states = object_states(truth, found, match_labels(truth, found))
+        return Panel(title, flat, labels={n: own if own.ndim == 2 else own.max(axis=0) for n, own in states.items()})
+    states = point_states(truth, found, match_points(truth, found))
     return Panel(title, flat, points={state: points[:, -2:] for state, points in states.items()})
 
 

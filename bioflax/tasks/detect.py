@@ -43,8 +43,8 @@ class Detect:
 
     @property
     def augment(self) -> tuple[str, ...]:
-        """Which symmetries of the image its data may use."""
-        return ("flip", "rot90")
+        """Which symmetries of the image its data may use; `mirror` where objects may go on beyond the border as mirrored."""
+        return ("flip", "rot90", "mirror") if self.scheme.mirrors else ("flip", "rot90")
 
     @property
     def name(self) -> str:
@@ -58,6 +58,12 @@ class Detect:
 
     def loss(self, prediction: Prediction, batch: Batch) -> tuple[jax.Array, Mapping[str, jax.Array]]:
         """Per example loss (N,) and its named parts."""
+        missing = [name for name in self.scheme.maps if name not in prediction]
+        if missing:
+            raise InputError(
+                f"head: expected one that predicts {', '.join(self.scheme.maps)} for task.scheme {self.scheme.name}, found "
+                f"{', '.join(prediction)}. Take head={self.scheme.head}."
+            )
         return self.scheme.loss(prediction, batch)
 
     def metrics(self, prediction: Prediction, batch: Batch) -> Mapping[str, Mean]:

@@ -1,7 +1,9 @@
 """How a detector learns what an object is: as a star-convex polygon, as a spot, or as a centre with a size.
 
 A scheme is a frozen dataclass with `mode` (what it needs of a data source: `labels` or `points`), `prepare(batch)`, which makes
-the targets inside the jitted step, `loss(prediction, batch)`, and `decode(prediction, ...)`, which lists candidates in one shape.
+the targets inside the jitted step, `loss(prediction, batch)`, and `decode(prediction, ...)`, which lists candidates in one
+shape. `maps` are those that a head must predict, `head` is its YAML; `mirrors` says that the mirrored copy of an object may bear
+its label.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ class DetectionScheme(Protocol):
 
     mode: ClassVar[str]
     name: ClassVar[str]
+    head: ClassVar[str]
+    maps: ClassVar[tuple[str, ...]]
+    mirrors: ClassVar[bool]
     grid: int
 
     def prepare(self, batch: Batch) -> Batch: ...
@@ -53,6 +58,9 @@ class StarConvex:
 
     mode: ClassVar[str] = "labels"
     name: ClassVar[str] = "stardist"
+    head: ClassVar[str] = "star"
+    maps: ClassVar[tuple[str, ...]] = ("logit", "rays")
+    mirrors: ClassVar[bool] = True
     rays: int = 32
     grid: int = 1
     distance_weight: float = 0.2
@@ -68,13 +76,13 @@ class StarConvex:
     def prepare(self, batch: Batch) -> Batch:
         """Adds `target_interior` (N, h, w, 1), `target_rays` (N, h, w, rays) px, and `weight` (N, h, w, 1).
 
-        The batch has `labels` (N, H, W), `interior` (N, H, W), and perhaps `weight` (N, objects), one for each label.
+        The batch has `labels` (N, H, W), `interior` (N, H, W), and perhaps `object_weight` (N, objects), one for each label.
         """
         cells = (slice(None), slice(None, None, self.grid), slice(None, None, self.grid))
         interior = batch["interior"][cells][..., None]
         rays = ray_distances(batch["labels"], rays=self.rays, grid=self.grid)
         made = {"target_interior": interior, "target_rays": rays}
-        weight = object_weights(batch["labels"][cells], self.balance, batch.get("weight"))
+        weight = object_weights(batch["labels"][cells], self.balance, batch.get("object_weight"))
         return {**batch, **made, "weight": weight if weight is not None else jnp.ones_like(interior)}
 
     def loss(self, prediction: Prediction, batch: Batch) -> tuple[jax.Array, Parts]:
@@ -110,11 +118,15 @@ class SpotFlow:
         near: heatmap from which a pixel is near a spot.
         flow_weight: of the flow against the heatmaps.
         grid: pixels of a cell; 1.
-        window: half width in pixels within which there is one spot.
+        window: half width in pixels within which there is one spot, 1 as published. 0 takes every pixel above the
+            threshold and lets the flow tell spots apart: two in neighbouring pixels are both found.
     """
 
     mode: ClassVar[str] = "points"
     name: ClassVar[str] = "spotiflow"
+    head: ClassVar[str] = "spots"
+    maps: ClassVar[tuple[str, ...]] = ("logit",)
+    mirrors: ClassVar[bool] = False
     sigma_px: float = 1.0
     levels: int = 4
     positive_weight: float = 10.0
@@ -124,7 +136,9 @@ class SpotFlow:
     window: int = 1
 
     def __post_init__(self) -> None:
-        _check_counts(levels=self.levels, window=self.window)
+        _check_counts(levels=self.levels)
+        if isinstance(self.window, bool) or not isinstance(self.window, int) or self.window < 0:
+            raise InputError(f"task.scheme.window: expected a whole number of at least 0, found {self.window!r}.")
         if self.grid != 1:
             raise InputError(f"task.scheme.grid: expected 1, spots are found in every pixel; found {self.grid}.")
         if not self.sigma_px > 0:
@@ -193,6 +207,9 @@ class Centres:
 
     mode: str = "labels"
     name: ClassVar[str] = "centernet"
+    head: ClassVar[str] = "centres"
+    maps: ClassVar[tuple[str, ...]] = ("logit", "offset")
+    mirrors: ClassVar[bool] = False
     grid: int = 1
     offset_weight: float = 1.0
     size_weight: float = 0.1
@@ -224,6 +241,10 @@ class Centres:
             raise InputError(
                 f"task.scheme.grid: expected a heatmap of shape {batch['heatmap'].shape}, found {prediction['logit'].shape}. "
                 "Give grid as the backbone has it."
+            )
+        if self.mode == "labels" and "size" not in prediction:
+            raise InputError(
+                "head.size: expected true for labelled objects, found a head without sizes. Or mode=points."
             )
         objects, positive = jnp.maximum(batch["objects"], 1.0), batch["positive"]
         focal = losses.penalty_reduced_focal(prediction["logit"], batch["heatmap"], alpha=self.alpha, beta=self.beta)

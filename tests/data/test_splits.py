@@ -40,7 +40,9 @@ def test_the_split_that_comes_along_is_four_to_one() -> None:
 
 
 def test_errors_are_one_clear_line(files, tmp_path) -> None:
-    with pytest.raises(InputError, match="split: expected a file of hashes, or one of dsb2018, dsb2018_every_fifth; found nowhere"):
+    with pytest.raises(
+        InputError, match="split: expected a file of hashes, or one of dsb2018, dsb2018_every_fifth; found nowhere"
+    ):
         read_split("nowhere")
     with pytest.raises(InputError, match="30 of 30 files are not in the split dsb2018, such as"):
         select_part(files, "dsb2018", "train")

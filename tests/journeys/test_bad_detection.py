@@ -153,7 +153,7 @@ def test_prediction_refuses_clearly_and_takes_odd_images(folder, capsys) -> None
     capsys.readouterr()
     model = f"model={folder / 'run'}"
     for extra, says in [
-        ([f"input={folder / 'images'}", "output=out.npy"], "output: expected a folder"),
+        ([f"input={folder / 'images'}", f"output={folder / 'out.npy'}"], "output: expected a folder"),
         ([f"input={folder / 'images'}", f"output={folder / 'out.csv'}"], "is one file"),
         ([f"input={folder / 'images'}", f"output={folder / 'out'}", "formats=[xml]"], "formats: expected some of"),
         ([f"input={folder / 'images'}", f"output={folder / 'out'}", "threshold=2"], "threshold: expected a number"),

@@ -50,13 +50,20 @@ def test_coarser_heatmaps_equal_block_maximum_and_scipy_blur(factor) -> None:
 
 def test_boxes_of_labels() -> None:
     labels = np.zeros((2, 8, 9), np.int32)
-    labels[0, 2:5, 1:4], labels[0, 7, 8] = 3, 1
+    labels[0, 2:5, 1:4], labels[0, 7, 8] = 900, 1  # numbers count over a whole image, places only those of the patch
     labels[1, :, 0] = 2
     centre, size, mask = map(np.asarray, jax.jit(heatmaps.label_boxes, static_argnums=1)(labels, 4))
-    np.testing.assert_array_equal(mask, [[1, 0, 1, 0], [0, 1, 0, 0]])
-    np.testing.assert_array_equal(centre[0, [0, 2]], [[7, 8], [3, 2]])
-    np.testing.assert_array_equal(size[0, [0, 2]], [[1, 1], [3, 3]])
-    np.testing.assert_array_equal((centre[1, 1], size[1, 1]), [(3.5, 0), (8, 1)])
+    np.testing.assert_array_equal(mask, [[1, 1, 0, 0], [1, 0, 0, 0]])
+    np.testing.assert_array_equal(centre[0, [0, 1]], [[7, 8], [3, 2]])
+    np.testing.assert_array_equal(size[0, [0, 1]], [[1, 1], [3, 3]])
+    np.testing.assert_array_equal((centre[1, 0], size[1, 0]), [(3.5, 0), (8, 1)])
+
+
+def test_more_objects_than_places_are_left_out() -> None:
+    labels = np.zeros((1, 6, 6), np.int32)
+    labels[0, ::2, ::2] = np.arange(1, 10).reshape(3, 3)
+    centre, _, mask = map(np.asarray, heatmaps.label_boxes(labels, 4))
+    assert mask.sum() == 4 and (centre[0, 3] == (2, 0)).all()
 
 
 def test_centre_maps_equal_a_loop_over_objects() -> None:

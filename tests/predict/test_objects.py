@@ -65,6 +65,26 @@ def test_tiles_equal_the_whole(make_net, backbone, head, scheme) -> None:
             np.testing.assert_allclose(other, one, atol=1e-3)
 
 
+@pytest.mark.parametrize("border", ["top", "bottom", "left", "right"])
+def test_an_object_at_the_border_is_found_whatever_the_stride(border) -> None:
+    """The image is continued by reflection up to the stride; what lies there must not take an object's place."""
+    image = np.zeros((45, 51, 1), np.float32)
+    y, x = np.mgrid[:45, :51]
+    place = {"top": (0, 25), "bottom": (44, 25), "left": (20, 0), "right": (20, 50)}[border]
+    image[..., 0] = np.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / 50)
+
+    def apply(variables, block):
+        # A little of the pixel before, so that beyond the far border the mirrored peak is the higher one.
+        logit = 8 * (block + 0.1 * jnp.roll(block, 1, axis=1) + 0.1 * jnp.roll(block, 1, axis=2)) - 4
+        return {"logit": logit, "rays": jnp.full((*block.shape[:3], 32), 4.0)}
+
+    model = detector(Detect(StarConvex()), SimpleNamespace(apply=apply, variables={}), field=3, stride=16)
+    model.normalization = Normalization("none")
+    for tile in (None, 48):
+        found = detect_objects(model, image, threshold=0.5, tile=tile)
+        assert len(found) == 1 and np.abs(found.position[0] - place).max() <= 1
+
+
 def odd_objects() -> np.ndarray:
     """Touching discs, one cut by the border, one in a corner, one of one pixel, one of two."""
     y, x = np.mgrid[:64, :80]
@@ -134,11 +154,20 @@ def test_the_card_names_the_scheme_and_nothing_else() -> None:
         detect_objects(model, np.zeros((4, 4, 1)))
 
 
+def test_a_wild_ray_does_not_stall_the_drawing() -> None:
+    rays = np.full((1, 32), 5.0)
+    rays[0, 3] = 1e5
+    drawn = Detections((60, 50), np.array([[30.0, 25.0]]), np.ones(1), rays=rays).labels()
+    assert drawn[30, 25] == 1 and 50 < drawn.sum() < 600
+
+
 def test_bad_thresholds_and_images_are_named() -> None:
     model = knowing(odd_objects(), Detect(StarConvex()))
     with pytest.raises(InputError, match="threshold: expected a number between 0 and 1, found 1.5"):
         detect_objects(model, np.zeros((64, 80, 1)), threshold=1.5)
     with pytest.raises(InputError, match="distance_px: expected more than 0, found -1"):
         detect_objects(model, np.zeros((64, 80, 1)), distance_px=-1)
+    with pytest.raises(InputError, match="image: expected finite pixels, found 1 NaN"):
+        detect_objects(model, np.where(np.arange(64 * 80).reshape(64, 80, 1) == 9, np.nan, 0.0))
     with pytest.raises(InputError, match=r"image: expected \(H, W, C\) with C=1; found shape \(64, 80\)"):
         detect_objects(model, np.zeros((64, 80)))

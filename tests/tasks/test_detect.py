@@ -73,7 +73,7 @@ def test_weights_of_objects(labelled) -> None:
 
 def test_an_object_of_no_weight_does_not_count(labelled) -> None:
     task = Detect(StarConvex())
-    batch = task.prepare(None, {**labelled, "weight": jnp.asarray([[1.0, 0.0], [1.0, 1.0]])})
+    batch = task.prepare(None, {**labelled, "object_weight": jnp.asarray([[1.0, 0.0], [1.0, 1.0]])})
     prediction = {"logit": np.zeros((2, 32, 32, 1), np.float32), "rays": np.ones((2, 32, 32, 32), np.float32)}
     wrong = prediction["logit"] - 5.0 * (labelled["labels"] == 2)[..., None]
     assert float(task.loss(prediction, batch)[0][0]) == float(task.loss({**prediction, "logit": wrong}, batch)[0][0])
