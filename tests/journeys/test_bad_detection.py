@@ -115,6 +115,8 @@ SETTINGS = [
     (["task.scheme.grid=1"], "Give rays as the head and grid as the backbone have them"),
     (["task.scheme.rays=16"], "Give rays as the head and grid as the backbone have them"),
     (["task=denoise_n2v"], "data"),
+    (["head=spots"], "head: expected one that predicts logit, rays for task.scheme stardist"),
+    (["data.patch=[16]"], "data.patch: expected 2 positive sizes"),
     (["head=direct", "task.scheme.rays=32"], "head: Direct needs a map at full resolution"),
     (["task=detect_spotiflow"], "tables of points|.csv"),
 ]
@@ -123,7 +125,7 @@ SETTINGS = [
 @pytest.mark.parametrize(("extra", "says"), SETTINGS, ids=[extra[0] for extra, _ in SETTINGS])
 def test_bad_settings_are_named(folder, capsys, extra, says) -> None:
     files = [f"data.folder={folder / 'images'}", f"data.targets={folder / 'labels'}", f"run_dir={folder / 'run'}"]
-    tiny = [part for part in TINY if not (extra[0] == "head=direct" and part.startswith("head"))]
+    tiny = [part for part in TINY if not (extra[0].startswith("head=") and part.startswith("head"))]
     code = run("train", ["experiment=detect_nuclei", *files, *tiny, *extra])
     check_refused(code, capsys.readouterr().err, says)
 
@@ -161,6 +163,14 @@ def test_prediction_refuses_clearly_and_takes_odd_images(folder, capsys) -> None
         ([f"input={folder / 'labels' / 'none.tif'}", f"output={folder / 'out'}"], "none.tif"),
     ]:
         check_refused(run("predict", [model, *extra]), capsys.readouterr().err, says)
+    # Results never take the place of their inputs, nor of one another's.
+    before = (folder / "images" / "n0.tif").read_bytes()
+    code = run("predict", [model, f"input={folder / 'images'}", f"output={folder / 'images'}"])
+    check_refused(code, capsys.readouterr().err, "is an input and would be written over")
+    assert (folder / "images" / "n0.tif").read_bytes() == before
+    (folder / "images" / "n0.tiff").write_bytes(before)
+    code = run("predict", [model, f"input={folder / 'images'}", f"output={folder / 'out'}"])
+    check_refused(code, capsys.readouterr().err, "several files are called n0")
     for name, image in {
         "one_pixel": np.array([[7]], np.uint8),
         "even": np.full((30, 20), 5, np.uint8),
