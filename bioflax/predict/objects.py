@@ -148,7 +148,7 @@ def candidates(
             if found["number"][0] <= places:
                 break
             places = 1 << int(found["number"][0] - 1).bit_length()
-        parts.append(_owned(found, one, scheme.grid))
+        parts.append(_owned(found, one, scheme.grid, sizes))
         if on_progress is not None:
             on_progress(done, len(tiles))
     joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -220,13 +220,14 @@ def _decoder(apply: Any, scheme: DetectionScheme, places: int) -> Any:
     return jax.jit(decode)
 
 
-def _owned(found: dict[str, np.ndarray], tile: Any, grid: int) -> dict[str, np.ndarray]:
-    """The candidates of a tile whose cell lies in the part that it writes, in pixels of the image."""
+def _owned(found: dict[str, np.ndarray], tile: Any, grid: int, sizes: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """The candidates of a tile whose cell lies in the part that it writes, in pixels of the image and inside it."""
     start = np.array([span.start for span in tile.read])
     low, high = (np.array([getattr(span, end) for span in tile.write]) for end in ("start", "stop"))
     cell = found["cell"][0] * grid + start
     mine = found["mask"][0] & np.all((cell >= low) & (cell < high), axis=-1)
-    owned = {"position": found["position"][0][mine] + start, "score": found["score"][0][mine]}
+    position = np.clip(found["position"][0][mine] + start, -0.5, np.array(sizes) - 0.5)
+    owned = {"position": position, "score": found["score"][0][mine]}
     return owned | {name: found[name][0][mine] for name in ("rays", "size") if name in found}
 
 

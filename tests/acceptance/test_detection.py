@@ -17,6 +17,8 @@ from bioflax.io.labels import read_labels, read_points
 from bioflax.metrics import score_labels
 
 pytestmark = pytest.mark.acceptance
+TINY = ["backbone.width=4", "backbone.depth=1", "train.steps=2", "train.batch=2", "train.validate_every=2",
+        "train.checkpoint_every=2", "train.log_every=2"]  # fmt: skip
 
 
 def test_otsu_on_every_fourth_image_of_dsb2018(shared) -> None:
@@ -81,3 +83,17 @@ def test_spots_learned_from_simulation_alone(shared, tmp_path) -> None:
         judged = json.loads((tmp_path / name / "result.json").read_text())
         print(f"{name}: F1 {judged['metrics']['f1_2px']:.3f} at 2 px (reference {reference})")
         assert judged["metrics"]["f1_2px"] > reference
+
+
+def test_spots_in_volumes(tmp_path) -> None:
+    """A journey that compiles for a minute; it needs no data."""
+    volumes = ["data.simulator.size=[8,32,32]", "data.simulator.spots_per_px=0.01", "data.validation=2"]
+    net = ["backbone.spatial_dims=3", "task.scheme.levels=2", "head.levels=2", *TINY]
+    assert run("train", ["experiment=detect_spots", f"run_dir={tmp_path / 'run'}", *volumes, *net]) == 0
+    shape = ["simulator.size=[9,30,40]", "simulator.spots_per_px=0.01", "fields=1", f"output={tmp_path / 'set'}"]
+    assert run("simulate", ["simulator=spots", *shape]) == 0
+    out = [f"output={tmp_path / 'out'}", "threshold=0.01"]
+    assert run("predict", [f"model={tmp_path / 'run'}", f"input={tmp_path / 'set/images'}", *out]) == 0
+    points = read_points(tmp_path / "out" / "field0001.csv")
+    assert points.shape[1] == 3 and len(points)
+    assert (points.min(0) >= -0.5).all() and (points.max(0) <= [8.5, 29.5, 39.5]).all()

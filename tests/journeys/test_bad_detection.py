@@ -135,7 +135,7 @@ TABLES = [
     ("1,2\n3,4\n", "n1.csv"),
     ("x_px,y_px\n1,two\n", "n1.csv"),
     ("", "n1.csv"),
-    ("x_px,y_px,z_px\n1,2,3\n", "n1.csv"),
+    ("x_px,y_px,z_px\n1,2,3\n1,2,4\n", "n1.csv"),
 ]
 
 

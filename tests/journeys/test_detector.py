@@ -93,7 +93,11 @@ def test_spots_train_from_simulation_and_from_tables(tmp_path) -> None:
     command = ["experiment=detect_spots", f"run_dir={tmp_path / 'run'}", *simulated, *sizes, *levels]
     assert run("train", command) == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert {"f1_3px", "rmse_px"} & set(result["metrics"]) and set(result["baselines"]) == {"log_oracle", "log_auto"}
+    assert {"f1_3px", "rmse_px"} & set(result["metrics"]) and set(result["baselines"]) == {
+        "log_oracle",
+        "log_auto",
+        "dog_oracle",
+    }
 
     shape = ["simulator.size=48", "simulator.spots_per_px=0.01"]
     assert run("simulate", ["simulator=spots", *shape, "fields=3", f"output={tmp_path / 'set'}"]) == 0
@@ -113,20 +117,6 @@ def test_spots_train_from_simulation_and_from_tables(tmp_path) -> None:
     np.testing.assert_allclose(read_points(tmp_path / "out" / "field0001_napari.csv"), points, atol=1e-5)
     assert len(points) == len(read_geojson(tmp_path / "out" / "field0001.geojson").points_px)
     assert not (tmp_path / "out" / "field0001.tif").exists()  # points have no area
-
-
-def test_spots_in_volumes(tmp_path) -> None:
-    volumes = ["data.simulator.size=[8,32,32]", "data.simulator.spots_per_px=0.01", "data.validation=2"]
-    net = ["backbone.spatial_dims=3", "task.scheme.levels=2", "head.levels=2", *(p for p in TINY if "patch" not in p)]
-    assert run("train", ["experiment=detect_spots", f"run_dir={tmp_path / 'run'}", *volumes, *net]) == 0
-    shape = ["simulator.size=[9,30,40]", "simulator.spots_per_px=0.01", "fields=2", f"output={tmp_path / 'set'}"]
-    assert run("simulate", ["simulator=spots", *shape]) == 0
-    files = [f"input={tmp_path / 'set/images'}", f"target={tmp_path / 'set/targets'}"]
-    assert run("evaluate", [f"model={tmp_path / 'run'}", *files, f"run_dir={tmp_path / 'judged'}"]) == 0
-    out = [f"output={tmp_path / 'out'}", "threshold=0.01"]
-    assert run("predict", [f"model={tmp_path / 'run'}", files[0], *out]) == 0
-    points = read_points(tmp_path / "out" / "field0001.csv")
-    assert points.shape[1] == 3 and len(points) and (points.max(0) <= [8.5, 29.5, 39.5]).all()
 
 
 def test_boxes_train_on_labels(nuclei) -> None:
