@@ -51,7 +51,7 @@ def read_set(folder: Path) -> tuple[list[str], list[np.ndarray], list[np.ndarray
 
 def run_peer(folder: Path, minutes: float) -> None:
     """In the peer's environment: trains Spotiflow and writes what it finds."""
-    import pytorch_lightning as pl
+    import lightning.pytorch as pl
     from spotiflow.model import Spotiflow, SpotiflowModelConfig
 
     _, images, points = read_set(folder / "train")
@@ -68,7 +68,7 @@ def run_peer(folder: Path, minutes: float) -> None:
         save_dir=str(folder / "spotiflow"),
         train_config=settings,
         device="cpu",
-        logger="none",
+        logger=pl.loggers.CSVLogger(str(folder / "spotiflow")),
         callbacks=[pl.callbacks.Timer(duration={"seconds": round(60 * minutes)})],
     )
     seconds = time.monotonic() - begun
