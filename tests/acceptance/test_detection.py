@@ -44,24 +44,24 @@ def test_the_oracle_log_reaches_its_reference(shared, name, reference) -> None:
 
 @pytest.fixture(scope="module")
 def nuclei(shared, tmp_path_factory) -> Path:
-    """A short training on the training part of the split: about six minutes on two quiet cores."""
+    """A short training, on all but every fifth image: about 452 s on two quiet cores."""
     folder, out = shared / "detection" / "dsb2018", tmp_path_factory.mktemp("nuclei") / "run"
-    files = [f"data.folder={folder / 'images'}", f"data.targets={folder / 'labels'}", "data.split=dsb2018"]
+    files = [f"data.folder={folder / 'images'}", f"data.targets={folder / 'labels'}", "data.split=dsb2018_every_fifth"]
     families = "data.family='^[a-z]+'"
-    assert run("train", ["experiment=detect_nuclei", *files, families, "train.steps=1600", f"run_dir={out}"]) == 0
+    assert run("train", ["experiment=detect_nuclei", *files, families, "train.steps=2200", f"run_dir={out}"]) == 0
     return out
 
 
-def test_nuclei_of_the_test_part(shared, nuclei, tmp_path) -> None:
-    """StarDist 0.9.2 had a mean AP of 0.704 and an AP75 of 0.231 after about as long (on another fifth of the images)."""
+def test_nuclei_of_every_fifth_image(shared, nuclei, tmp_path) -> None:
+    """StarDist 0.9.2 reached, after 452 s and on every fifth image, a mean AP of 0.704 (pooled 0.615) and an AP75 of 0.231."""
     folder = shared / "detection" / "dsb2018"
-    files = [f"input={folder / 'images'}", f"target={folder / 'labels'}", "split=dsb2018"]
+    files = [f"input={folder / 'images'}", f"target={folder / 'labels'}", "split=dsb2018_every_fifth"]
     assert run("evaluate", [f"model={nuclei}", *files, f"run_dir={tmp_path}"]) == 0
     judged = json.loads((tmp_path / "result.json").read_text())
     own, otsu = judged["metrics"], judged["baselines"]["otsu_watershed"]
     print({name: round(own[name], 3) for name in ("ap50", "ap50_image_mean", "ap75", "pq")})
-    assert own["ap50_image_mean"] > 0.704 and own["ap75"] > 0.231
-    assert own["ap50"] > otsu["ap50"]
+    assert own["ap50_image_mean"] > 0.704 and own["ap50"] > 0.615 and own["ap75"] > 0.231
+    assert own["ap50_image_mean"] >= 0.78 and own["ap50"] > otsu["ap50"]
 
 
 def test_nuclei_of_an_image_of_its_own(shared, nuclei, tmp_path) -> None:
@@ -74,7 +74,7 @@ def test_nuclei_of_an_image_of_its_own(shared, nuclei, tmp_path) -> None:
 
 
 def test_spots_learned_from_simulation_alone(shared, tmp_path) -> None:
-    """About ten minutes of training; the LoG of the reference saw the truth of these images."""
+    """About seventeen minutes of training; the LoG of the reference saw the truth of these images."""
     assert run("train", ["experiment=detect_spots", f"run_dir={tmp_path / 'run'}"]) == 0
     for name, reference in (("insta_smfish", 0.919), ("insta_beads", 0.947)):
         folder = shared / "detection" / name
