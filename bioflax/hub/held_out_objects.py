@@ -20,6 +20,7 @@ LEAST = 0.05  # probability from which candidates are looked at
 OVERLAPS = (0.3, 0.4, 0.5)  # as StarDist tries
 LEVELS = tuple(round(0.1 + 0.025 * n, 3) for n in range(33))
 IOUS = (0.3, 0.5, 0.7)
+SLACK = 0.005  # scores that are as good as the best
 DISTANCE_PX = 3.0
 PREVIEWED = 8
 
@@ -66,7 +67,7 @@ def judge_objects(model: LoadedModel, task: Any, prepared: Prepared, preview: Pa
 def tune_objects(
     found: Sequence[Detections], truth: Sequence[np.ndarray], distance_px: float
 ) -> tuple[dict[str, float], list[Detections]]:
-    """The thresholds with the best mean AP over images and IoU of 0.3, 0.5 and 0.7.
+    """The overlap with the best mean AP over images and IoU of 0.3, 0.5 and 0.7, and the middle of its best thresholds.
 
     Args:
         found: candidates of each image, from `LEAST` on.
@@ -81,12 +82,13 @@ def tune_objects(
         kept = [suppress(one, overlap=overlap, distance_px=distance_px) for one in found]
         # Objects stand by falling score and the first lies on top, so a higher threshold only takes labels away.
         drawn = [one.labels() for one in kept]
+        values = []
         for level in LEVELS:
             numbers = [int(np.sum(one.score > level)) for one in kept]
             shown = [np.where(image > number, 0, image) for image, number in zip(drawn, numbers)]
-            value = float(np.mean(metrics.score_labels(zip(truth, shown), IOUS).per_image.ap))
-            if value > best[0]:
-                best = (value, level, overlap)
+            values.append(float(np.mean(metrics.score_labels(zip(truth, shown), IOUS).per_image.ap)))
+        if max(values) > best[0]:
+            best = (max(values), middle_of_best(values), overlap)
     _, threshold, overlap = best
     kept = [suppress(one, overlap=overlap, distance_px=distance_px) for one in found]
     return {"threshold": threshold, "overlap": overlap}, [one.select(one.score > threshold) for one in kept]
@@ -95,15 +97,30 @@ def tune_objects(
 def tune_points(
     found: Sequence[Detections], truth: Sequence[np.ndarray], distance_px: float
 ) -> tuple[dict[str, float], list[Detections]]:
-    """The threshold with the best mean F1 over images at 3 px; returns as `tune_objects`."""
+    """The middle of the thresholds with the best mean F1 over images at 3 px; returns as `tune_objects`."""
     kept = [suppress(one, overlap=OVERLAPS[1], distance_px=distance_px) for one in found]
-    best = (-1.0, 0.5)
+    values = []
     for level in LEVELS:
         pairs = [(points, one.position[one.score > level]) for points, one in zip(truth, kept)]
-        value = float(np.mean(metrics.score_points(pairs, DISTANCE_PX).per_image.f1))
-        if value > best[0]:
-            best = (value, level)
-    return {"threshold": best[1]}, [one.select(one.score > best[1]) for one in kept]
+        values.append(float(np.mean(metrics.score_points(pairs, DISTANCE_PX).per_image.f1)))
+    threshold = middle_of_best(values)
+    return {"threshold": threshold}, [one.select(one.score > threshold) for one in kept]
+
+
+def middle_of_best(values: Sequence[float]) -> float:
+    """The middle of the levels around the best whose scores are as good: other images shift the curve to either side.
+
+    Args:
+        values: a score for each of `LEVELS`.
+    """
+    best = int(np.argmax(values))
+    good = np.asarray(values) >= values[best] - SLACK
+    low = high = best
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high + 1 < len(good) and good[high + 1]:
+        high += 1
+    return LEVELS[(low + high) // 2]
 
 
 def object_scores(truth: Sequence[np.ndarray], made: Sequence[np.ndarray]) -> dict[str, float]:
