@@ -105,3 +105,18 @@ def test_spots_in_volumes(tmp_path) -> None:
     points = read_points(tmp_path / "out" / "field0001.csv")
     assert points.shape[1] == 3 and len(points)
     assert (points.min(0) >= -0.5).all() and (points.max(0) <= [8.5, 29.5, 39.5]).all()
+
+
+def test_boxes_train_on_labels(tmp_path) -> None:
+    """Another journey; it needs no data."""
+    assert run("simulate", ["simulator=nuclei", "simulator.size=64", "fields=6", f"output={tmp_path / 'set'}"]) == 0
+    files = [f"data.folder={tmp_path / 'set/images'}", f"data.targets={tmp_path / 'set/targets'}", "data.patch=32"]
+    other = [
+        "task=detect_centernet",
+        "head=centres",
+        "head.width=4",
+        "data.validation=0.3",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    assert run("train", ["experiment=detect_nuclei", *other, *files, *TINY]) == 0
+    assert hub.load(tmp_path / "run").card.scheme == "centernet"

@@ -117,10 +117,3 @@ def test_spots_train_from_simulation_and_from_tables(tmp_path) -> None:
     np.testing.assert_allclose(read_points(tmp_path / "out" / "field0001_napari.csv"), points, atol=1e-5)
     assert len(points) == len(read_geojson(tmp_path / "out" / "field0001.geojson").points_px)
     assert not (tmp_path / "out" / "field0001.tif").exists()  # points have no area
-
-
-def test_boxes_train_on_labels(nuclei) -> None:
-    files = [f"data.folder={nuclei / 'images'}", f"data.targets={nuclei / 'targets'}", "data.validation=0.3"]
-    other = ["task=detect_centernet", "head=centres", "head.width=4", f"run_dir={nuclei / 'boxes'}"]
-    assert run("train", ["experiment=detect_nuclei", *other, *files, *TINY]) == 0
-    assert hub.load(nuclei / "boxes").card.scheme == "centernet"

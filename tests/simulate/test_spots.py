@@ -18,6 +18,7 @@ CLEAN = {
     "structure": 0.0, "gradient": 0.0, "perlin": 0.0, "haze_share": 0.0, "cell_photons": 0.0, "clustered": 0.0,
     "pair_share": 0.0, "least_contrast": 0.0, "background_photons": 0.0, "pair_distance_px": 3.0, "spots_per_px": 0.004,
     "photons": 1000.0, "cluster_px": 4.0, "size": 64, "room": 110, "camera": SCMOS(bits=None),
+    "stray_share": 0.0, "stray_room": 110,
 }  # fmt: skip
 expected = jax.jit(lambda s, key: jax.vmap(s.expected_photons)(jax.random.split(key, 150)))
 sample = jax.jit(lambda s, key: s.sample(key, 30))
@@ -128,6 +129,22 @@ def test_light_out_of_focus_and_cell_bodies_are_no_spots() -> None:
     assert np.percentile(added, 99.9) < 0.6 * np.percentile(light, 99.9)
 
 
+def test_strays_lobes_and_halo_bring_their_light_and_are_no_spots() -> None:
+    more = {
+        "stray": {"stray_share": 1.0, "stray_photons": 0.2},
+        "lobes": {"lobe_peak": 0.1},
+        "halo": {"halo_peak": 0.05},
+    }
+    light, spots, mask = draw(simulator_of())
+    # Two lobes as wide as the spot; a halo of 3.5 times its width; stray spots of a fifth of its light.
+    for name, expected in {"stray": 0.2, "lobes": 0.2, "halo": 0.05 * 3.5**2}.items():
+        lit, same, shown = draw(simulator_of(**more[name]))
+        np.testing.assert_array_equal(spots["points"], same["points"])
+        np.testing.assert_array_equal(mask, shown)
+        inside = spots["photons"][mask].sum()  # light of the margin leaves the field, and as much comes in
+        assert (lit - light).sum() == pytest.approx(expected * inside, rel=0.12), name
+
+
 def test_a_saturated_picture_is_cut_off_at_its_level() -> None:
     whole, cut = (np.asarray(sample(simulator_of(saturation=s), jax.random.key(2))["image"]) for s in (0.0, 1.0))
     axes = (1, 2, 3)
@@ -152,6 +169,7 @@ def test_a_batch_is_a_function_of_its_key_and_compiles_once() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.acceptance  # every operation compiles by itself
 def test_the_simulation_is_the_same_outside_jit() -> None:
     simulator = SpotSimulator(size=24, spots_per_px=0.01)
     light, spots = simulator.expected_photons(jax.random.key(3))
