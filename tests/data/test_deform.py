@@ -190,6 +190,7 @@ def test_a_deformation_is_a_function_of_its_key() -> None:
     np.testing.assert_array_equal(first["other"], batch["other"])
 
 
+@pytest.mark.acceptance  # every operation compiles by itself
 def test_a_warp_is_the_same_outside_jit() -> None:
     parts = {"points": jnp.array([[[5.0, 9.0]]]), "amplitude_px": 2.0, "cell_px": 16.0}
     compiled, eager = (warp(KEY, coordinates(1, 24, 24), **parts) for warp in (elastic, deform.elastic))

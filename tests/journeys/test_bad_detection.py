@@ -173,8 +173,6 @@ def test_prediction_refuses_clearly_and_takes_odd_images(folder, capsys) -> None
     check_refused(code, capsys.readouterr().err, "several files are called n0")
     for name, image in {
         "one_pixel": np.array([[7]], np.uint8),
-        "even": np.full((30, 20), 5, np.uint8),
-        "thin": np.arange(200, dtype=np.uint16)[None],
         "noise": np.random.default_rng(0).integers(0, 255, (33, 47)).astype(np.uint8),
     }.items():
         save_image(folder / "odd" / f"{name}.tif", image, "YX")

@@ -140,6 +140,7 @@ def test_a_batch_is_a_function_of_its_key_and_compiles_once() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.acceptance  # every operation compiles by itself
 def test_places_are_the_same_outside_jit() -> None:
     simulator = NucleiSimulator(**PLAIN | {"room": 20, "touching": 0.5})
     drawn = {"nuclei_per_um2": 0.003, "touching": 0.5, "radius_px": 10.0}

@@ -68,7 +68,7 @@ def test_the_light_of_a_lone_spot_lies_around_its_point() -> None:
     np.testing.assert_allclose(total, photons, rtol=1e-3)
 
 
-@pytest.mark.parametrize("size", [64, (5, 64, 64)])
+@pytest.mark.parametrize("size", [64, pytest.param((5, 64, 64), marks=pytest.mark.acceptance)])
 def test_as_many_spots_as_asked_for_all_inside_with_the_light_asked_for(size) -> None:
     simulator = simulator_of(size=size, pair_share=0.4)
     _, spots, mask = draw(simulator)
