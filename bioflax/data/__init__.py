@@ -22,7 +22,6 @@ from bioflax.data.normalize import KINDS as KINDS
 from bioflax.data.normalize import Normalization as Normalization
 from bioflax.data.normalize import fit as fit
 from bioflax.data.objects import FolderObjects as FolderObjects
-from bioflax.data.objects import SimulatedObjects as SimulatedObjects
 from bioflax.data.objects import read_annotated as read_annotated
 from bioflax.data.patches import StackSource as StackSource
 from bioflax.data.patches import load_stack as load_stack
@@ -30,6 +29,7 @@ from bioflax.data.patches import make_source as make_source
 from bioflax.data.patches import stack_megabytes as stack_megabytes
 from bioflax.data.photons import photon_split as photon_split
 from bioflax.data.prefetch import Prefetch as Prefetch
+from bioflax.data.simulated_objects import SimulatedObjects as SimulatedObjects
 from bioflax.data.splits import make_split as make_split
 from bioflax.data.splits import read_split as read_split
 from bioflax.data.splits import select_part as select_part
