@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import subprocess
 import sys
@@ -104,13 +105,43 @@ def run_own(folder: Path, steps: int) -> dict:
     return found
 
 
-def close_pairs(points: np.ndarray) -> np.ndarray:
+def close_pairs(points: np.ndarray, apart_px: float = APART_PX) -> np.ndarray:
     """(P, 2) rows of the spots that stand as far apart as the pairs do."""
     from scipy.spatial import cKDTree
 
-    pairs = cKDTree(points).query_pairs(APART_PX + 0.01, output_type="ndarray")
+    pairs = cKDTree(points).query_pairs(apart_px + 0.01, output_type="ndarray")
     distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
-    return pairs[distance > APART_PX - 0.01]
+    return pairs[distance > apart_px - 0.01]
+
+
+def share_of_pairs(folder: Path, steps: int, distances_px: list[float]) -> dict[str, dict[str, float]]:
+    """Distance -> share of pairs of which bioflax finds both within 1 px, as published and with every pixel voting."""
+    from bioflax import hub
+    from bioflax.metrics import both_found
+    from bioflax.predict.objects import candidates, suppress
+
+    model, shares = hub.load(folder / f"bioflax_{steps}"), {}
+    for apart in distances_px:
+        place = folder / f"pairs_{apart:g}"
+        if not (place / "images").exists():
+            other = [part for part in SETS["pairs"] if not part.startswith(("simulator.pair_distance_px", "fields"))]
+            other += [f"simulator.pair_distance_px={apart}", "fields=8", f"output={place}"]
+            subprocess.run([sys.executable, "-m", "bioflax.cli", "simulate", *other], check=True)
+        _, images, truth = read_set(place)
+        shares[f"{apart:g}"] = {}
+        for window, distance_px in ((1, 1.0), (0, 1.2)):
+            decoding = dict(model.card.decoding)
+            decoding["arguments"] = {**decoding["arguments"], "window": window}
+            other_model = dataclasses.replace(model, card=dataclasses.replace(model.card, decoding=decoding))
+            both = number = 0.0
+            for image, points in zip(images, truth):
+                found = candidates(other_model, image[..., None], decoding["threshold"])
+                kept, pairs = suppress(found, overlap=0.4, distance_px=distance_px), close_pairs(points, apart)
+                if len(pairs):
+                    both += len(pairs) * both_found(points, kept.position, pairs, distance_px=1.0)
+                    number += len(pairs)
+            shares[f"{apart:g}"][f"window={window}"] = both / number
+    return shares
 
 
 def score(folder: Path, found: dict) -> dict[str, float]:
@@ -151,6 +182,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500, help="of bioflax")
     parser.add_argument("--minutes", type=float, default=10.0, help="of the peer")
     parser.add_argument("--spotiflow-python", help="python of an environment with spotiflow==0.6.5")
+    parser.add_argument("--apart", type=float, nargs="*", default=[], help="distances of further pairs, px")
     parser.add_argument("--peer", action="store_true", help="used by the script itself")
     options = parser.parse_args()
     if options.peer:
@@ -179,6 +211,8 @@ def main() -> None:
     for name, row in rows.items():
         print(name, {key: round(value, 4) for key, value in row.items()})
     result = {"device": find_device(), "versions": find_versions(), "settings": SETS, "methods": rows}
+    result["bioflax_finds_both_of_pairs"] = share_of_pairs(options.folder, options.steps, options.apart)
+    print(result["bioflax_finds_both_of_pairs"])
     path = Path(__file__).resolve().parents[1] / "results" / "spots_spotiflow.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(path)
