@@ -1,6 +1,7 @@
 """Metrics: fidelity, resolution, calibration, intervals, and states that merge across batches and devices."""
 
 from bioflax.metrics.calibration import Reliability, coverage, crps, ence, reliability, within
+from bioflax.metrics.decorrelation import decorrelation_resolution_px
 from bioflax.metrics.emitter_curves import EmitterCurve, binned_score, tolerance_curve
 from bioflax.metrics.emitter_errors import errors_over_crlb, false_positives_per_um2, grid_bias, sigma_calibration
 from bioflax.metrics.emitters import (
@@ -14,6 +15,7 @@ from bioflax.metrics.emitters import (
 from bioflax.metrics.image import affine_match, microssim, nrmse, psnr, si_psnr, ssim
 from bioflax.metrics.intervals import bootstrap, paired_bootstrap
 from bioflax.metrics.matching import MATCHING_RULES, Matches, match_emitters
+from bioflax.metrics.multiscale import ms_ssim
 from bioflax.metrics.objects import (
     IOUS,
     LabelMatches,
@@ -23,6 +25,7 @@ from bioflax.metrics.objects import (
     match_labels,
     score_labels,
 )
+from bioflax.metrics.pairs import ResolvedFraction, is_resolved, profile_across, resolved_fraction, wilson_interval
 from bioflax.metrics.points import (
     POINT_RULES,
     PointMatches,
@@ -35,8 +38,11 @@ from bioflax.metrics.points import (
     score_points,
     sweep_threshold,
 )
+from bioflax.metrics.registration import Shift, register, shift_image
 from bioflax.metrics.resolution import RingCorrelation, frc, frc_resolution_px, radial_power, spectral_psnr
 from bioflax.metrics.running import Mean, State, compute, merge
+from bioflax.metrics.squirrel import ErrorMap, error_map
+from bioflax.metrics.structures import FalseStructures, false_structures
 
 __all__ = [
     "IOUS",
@@ -44,6 +50,8 @@ __all__ = [
     "POINT_RULES",
     "Comparison",
     "EmitterCurve",
+    "ErrorMap",
+    "FalseStructures",
     "LabelMatches",
     "LabelRates",
     "LabelScores",
@@ -53,7 +61,9 @@ __all__ = [
     "PointRates",
     "PointScores",
     "Reliability",
+    "ResolvedFraction",
     "RingCorrelation",
+    "Shift",
     "State",
     "ThresholdCurve",
     "affine_match",
@@ -64,29 +74,38 @@ __all__ = [
     "compute",
     "coverage",
     "crps",
+    "decorrelation_resolution_px",
     "detection",
     "efficiency",
     "ence",
+    "error_map",
     "errors_over_crlb",
     "f1_integral",
     "false_positives_per_um2",
+    "false_structures",
     "frc",
     "frc_resolution_px",
     "grid_bias",
+    "is_resolved",
     "label_overlaps",
     "match_emitters",
     "match_labels",
     "match_points",
     "merge",
     "microssim",
+    "ms_ssim",
     "nrmse",
     "paired_bootstrap",
+    "profile_across",
     "psnr",
     "radial_power",
+    "register",
     "reliability",
+    "resolved_fraction",
     "score_labels",
     "score_localizations",
     "score_points",
+    "shift_image",
     "si_psnr",
     "sigma_calibration",
     "spectral_psnr",
@@ -94,5 +113,6 @@ __all__ = [
     "summarize",
     "sweep_threshold",
     "tolerance_curve",
+    "wilson_interval",
     "within",
 ]
