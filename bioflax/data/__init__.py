@@ -13,6 +13,7 @@ from bioflax.data.emitters import SimulatedEmitters as SimulatedEmitters
 from bioflax.data.folders import from_arrays as from_arrays
 from bioflax.data.folders import open_folder as open_folder
 from bioflax.data.holdout import Split as Split
+from bioflax.data.holdout import hold_out as hold_out
 from bioflax.data.holdout import split as split
 from bioflax.data.image_set import Capture as Capture
 from bioflax.data.image_set import Field as Field
@@ -23,6 +24,8 @@ from bioflax.data.normalize import Normalization as Normalization
 from bioflax.data.normalize import fit as fit
 from bioflax.data.objects import FolderObjects as FolderObjects
 from bioflax.data.objects import read_annotated as read_annotated
+from bioflax.data.pairs import PairedImages as PairedImages
+from bioflax.data.pairs import SimulatedPairs as SimulatedPairs
 from bioflax.data.patches import StackSource as StackSource
 from bioflax.data.patches import load_stack as load_stack
 from bioflax.data.patches import make_source as make_source

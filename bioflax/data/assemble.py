@@ -18,6 +18,8 @@ from bioflax.data.validation import choose_reference, validation_batches
 from bioflax.errors import InputError
 from bioflax.typing import Batch, DeviceSource, HostSource
 
+FEW = 16  # values of a short list, such as the directions of stripes, that a card holds one by one
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -34,6 +36,7 @@ class Prepared:
         pixel_nm: pixel size by axis, or None.
         physics: plain JSON for the card: the optics, the camera and the scales of a localizer.
         truth: the held-out examples in physical units, for a task that is judged by more than a picture.
+        simulator: what made the examples, for a judge that needs its physics or its prior; None for files.
     """
 
     source: DeviceSource | HostSource
@@ -45,6 +48,7 @@ class Prepared:
     pixel_nm: dict[str, float] | None = None
     physics: dict[str, Any] = field(default_factory=dict)
     truth: list[Batch] = field(default_factory=list)
+    simulator: Any = None
 
 
 @dataclass(frozen=True)
@@ -211,12 +215,14 @@ class SimulatedData:
 
 
 def plain_settings(node: Any) -> Any:
-    """Settings of a simulator for the card: numbers and texts; a map is named by its shape."""
+    """Settings of a simulator for the card: numbers, texts and short lists; a map is named by its shape."""
     if hasattr(node, "__dataclass_fields__"):
         return {
             "kind": type(node).__name__,
             **{name: plain_settings(getattr(node, name)) for name in node.__dataclass_fields__},
         }
+    if getattr(node, "ndim", 0) == 1 and node.size <= FEW:
+        return [float(value) for value in node]
     if getattr(node, "ndim", 0):
         return f"map of {tuple(node.shape)}"
     if hasattr(node, "item"):

@@ -73,6 +73,37 @@ def split(
     return Split(replace(image_set, items=train), replace(image_set, items=held))
 
 
+def hold_out(image_set: ImageSet, box: Sequence[int]) -> Split:
+    """Holds out one box of every field.
+
+    Args:
+        image_set: the fields, 2-D.
+        box: [y0, y1, x0, x1], pixels of the files, half-open; where a field ends before, what it has of the box.
+
+    Returns:
+        The parts.
+
+    Raises:
+        InputError: no such box, or one outside a field.
+    """
+    whole = [value for value in box if isinstance(value, int) and not isinstance(value, bool) and value >= 0]
+    if len(whole) != len(box) or len(box) != 4 or box[1] <= box[0] or box[3] <= box[2]:
+        raise InputError(
+            f"validation_box: expected pixels [y0, y1, x0, x1] with y0 < y1 and x0 < x1, found {list(box)}"
+        )
+    train, held = [], []
+    for field in image_set.items:
+        inside = tuple(
+            (max(start - first, 0), min(stop - first, last - first))
+            for (start, stop), (first, last) in zip((box[:2], box[2:]), field.repeats[0].box, strict=True)
+        )
+        if any(stop <= start for start, stop in inside):
+            raise InputError(f"validation_box: {list(box)} lies outside {field.name} {field.size}; give a box inside")
+        train.append(replace(field, held_out=inside))
+        held.append(field.crop(inside))
+    return Split(replace(image_set, items=tuple(train)), replace(image_set, items=tuple(held)))
+
+
 def _corner(field: Field, number: int, fraction: float, patch: tuple[int, ...]) -> Box:
     """A corner of the plane with that fraction of its area."""
     height, width = field.size[-2:]

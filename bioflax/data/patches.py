@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bioflax.data.augment import check_augment, draw_turns, turn
-from bioflax.data.image_set import Capture, ImageSet
+from bioflax.data.image_set import Capture, ImageSet, magnify
 from bioflax.data.normalize import Normalization
 from bioflax.data.stream import FolderSource
 from bioflax.data.table import PatchTable, build_table, check_mode, check_patch
@@ -25,11 +25,12 @@ class StackSource:
 
     Attributes:
         images: (captures, [Z,] H, W, C) float32, normalised; smaller fields are padded with zeros.
-        targets: (fields, [Z,] H, W, C) float32, normalised, or None.
+        targets: (fields, [Z,] s H, s W, C) float32, normalised, or None.
         table: where patches may lie and which captures go together.
         patch: pixels per spatial axis.
         mode: `single`, `pairs` or `target`.
         augment: some of `flip`, `rot90`.
+        upscale: s, pixels of the targets along a pixel of the images, in Y and X.
     """
 
     images: Array
@@ -38,6 +39,7 @@ class StackSource:
     patch: tuple[int, ...] = field(metadata={"static": True})
     mode: str = field(metadata={"static": True})
     augment: tuple[str, ...] = field(metadata={"static": True})
+    upscale: int = field(default=1, metadata={"static": True})
 
     def sample(self, key: jax.Array, n: int) -> Batch:
         """Draws a batch; runs inside jit.
@@ -47,16 +49,17 @@ class StackSource:
             n: number of patches.
 
         Returns:
-            `image` (n, *patch, C), and `target` of the same shape except in mode `single`.
+            `image` (n, *patch, C), and except in mode `single` `target` of the same shape, or s times as large in Y and X.
         """
         uniform = jax.random.uniform(key, (n, len(self.patch) + 3), jnp.float32)
         rows, origins = self.table.draw(uniform[:, :-1], jnp)
         turns = draw_turns(uniform[:, -1], self.augment, jnp)
 
-        def cut(stack: Array, numbers: Array) -> Array:
+        def cut(stack: Array, numbers: Array, upscale: int = 1) -> Array:
+            size = (1, *magnify(self.patch, upscale), stack.shape[-1])
+
             def one(number: Array, origin: Array) -> Array:
-                start = (number, *origin, 0)
-                return jax.lax.dynamic_slice(stack, start, (1, *self.patch, stack.shape[-1]))[0]
+                return jax.lax.dynamic_slice(stack, (number, *magnify(origin, upscale), 0), size)[0]
 
             return turn(jax.vmap(one)(numbers, origins), turns, self.augment, jnp)
 
@@ -64,7 +67,7 @@ class StackSource:
         if self.mode == "pairs":
             batch["target"] = cut(self.images, rows[:, 2])
         elif self.mode == "target":
-            batch["target"] = cut(self.targets, rows[:, 0])
+            batch["target"] = cut(self.targets, rows[:, 0], self.upscale)
         return batch
 
 
@@ -112,14 +115,17 @@ def load_stack(
     if mode == "target":
         affine = normalization if target_normalization is None else target_normalization
         targets = jnp.asarray(_stack([field.target for field in image_set.items], affine))
-    return StackSource(jnp.asarray(images), targets, jax.tree.map(jnp.asarray, table), patch, mode, augment)
+    table = jax.tree.map(jnp.asarray, table)
+    return StackSource(jnp.asarray(images), targets, table, patch, mode, augment, image_set.upscale)
 
 
 def stack_megabytes(image_set: ImageSet, mode: str = "single") -> float:
     """Device memory that `load_stack` needs, in MB of 10^6 bytes."""
-    size = np.max([field.size for field in image_set.items], axis=0).prod(dtype=np.float64) * image_set.channels * 4
-    number = sum(len(field.repeats) for field in image_set.items) + (len(image_set) if mode == "target" else 0)
-    return float(size * number / 1e6)
+    size = np.max([field.size for field in image_set.items], axis=0).prod(dtype=np.float64) * 4
+    planes = sum(len(field.repeats) for field in image_set.items) * image_set.channels
+    if mode == "target" and image_set.has_targets:
+        planes += len(image_set) * image_set.items[0].target.channels * image_set.upscale**2
+    return float(size * planes / 1e6)
 
 
 def make_source(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bioflax.data.augment import check_augment, draw_turns, turn
-from bioflax.data.image_set import Capture, ImageSet
+from bioflax.data.image_set import ImageSet
 from bioflax.data.normalize import Normalization
 from bioflax.data.table import build_table
 from bioflax.errors import InputError
@@ -60,7 +60,8 @@ class FolderSource:
             step: from 0.
 
         Returns:
-            `image` (batch_size, *patch, C) float32, and `target` of that shape except in mode `single`.
+            `image` (batch_size, *patch, C) float32, and except in mode `single` `target` of that shape, or `upscale` times as
+            large in Y and X.
 
         Raises:
             InputError: a file is damaged or was removed.
@@ -69,21 +70,21 @@ class FolderSource:
         uniform = rng.random((self.batch_size, len(self.patch) + 3), np.float32)
         rows, origins = self.table.draw(uniform[:, :-1], np)
         turns = draw_turns(uniform[:, -1], self.augment, np)
-        batch = {"image": self._cut([self._captures[a] for a in rows[:, 1]], origins, turns, self.normalization)}
+        batch = {
+            "image": self._cut([self._captures[a].read_window for a in rows[:, 1]], origins, turns, self.normalization)
+        }
         if self.mode == "pairs":
-            batch["target"] = self._cut([self._captures[b] for b in rows[:, 2]], origins, turns, self.normalization)
+            others = [self._captures[b].read_window for b in rows[:, 2]]
+            batch["target"] = self._cut(others, origins, turns, self.normalization)
         elif self.mode == "target":
-            clean = [self.image_set.items[number].target for number in rows[:, 0]]
+            clean = [self.image_set.items[number].read_target for number in rows[:, 0]]
             batch["target"] = self._cut(clean, origins, turns, self.target_normalization)
         return batch
 
     def _cut(
-        self, captures: Sequence[Capture], origins: np.ndarray, turns: tuple, normalization: Normalization
+        self, readers: Sequence[Callable], origins: np.ndarray, turns: tuple, normalization: Normalization
     ) -> np.ndarray:
-        windows = [
-            capture.read_window(tuple(map(int, origin)), self.patch)
-            for capture, origin in zip(captures, origins, strict=True)
-        ]
+        windows = [read(tuple(map(int, origin)), self.patch) for read, origin in zip(readers, origins, strict=True)]
         return turn(normalization.apply(np.stack(windows)), turns, self.augment, np)
 
     def _brightness(self, number: int) -> np.ndarray:

@@ -42,7 +42,8 @@ def validation_batches(
         target_normalization: for targets in other units than their inputs.
 
     Returns:
-        Dicts of `image` and, unless `none`, `target`: (batch, *patch, C) float32, normalised.
+        Dicts of `image` and, unless `none`, `target`: (batch, *patch, C) float32, normalised; a clean target is `upscale`
+        times as large in Y and X.
 
     Raises:
         InputError: an unknown reference or one that the data do not allow, or a patch that does not fit.
@@ -68,7 +69,7 @@ def validation_batches(
             targets.append(normalization.apply(partner.read_window(origin, patch)))
         elif reference == "target":
             affine = normalization if target_normalization is None else target_normalization
-            targets.append(affine.apply(field.target.read_window(origin, patch)))
+            targets.append(affine.apply(field.read_target(origin, patch)))
     batch = {"image": np.stack(images)}
     if reference == "split":
         halves = photon_split(jax.random.key(0), batch["image"])

@@ -16,25 +16,33 @@ from bioflax.errors import InputError
 
 def squared_error(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """(prediction - target)^2. Its minimiser is the conditional mean, so noisy targets leave it unbiased (Lehtinen 2018)."""
-    _check_shapes(prediction, target)
+    check_shapes(prediction, target)
     return weigh((prediction - target) ** 2, mask)
 
 
 def absolute_error(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """|prediction - target|, the loss of CARE (Weigert 2018); its minimiser is the conditional median."""
-    _check_shapes(prediction, target)
+    check_shapes(prediction, target)
     return weigh(jnp.abs(prediction - target), mask)
+
+
+def charbonnier(
+    prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None, *, epsilon: float = 1e-3
+) -> jax.Array:
+    """sqrt((prediction - target)^2 + epsilon^2), a rounded absolute error (Lai et al., "LapSRN", CVPR 2017)."""
+    check_shapes(prediction, target)
+    return weigh(jnp.sqrt((prediction - target) ** 2 + epsilon**2), mask)
 
 
 def gaussian_nll(mean: jax.Array, scale: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """-log N(target; mean, scale^2), `scale` the standard deviation."""
-    _check_shapes(mean, target)
+    check_shapes(mean, target)
     return weigh(0.5 * ((target - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), mask)
 
 
 def laplace_nll(mean: jax.Array, scale: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """|mean - target| / scale + log scale + log 2, the probabilistic CARE loss (Weigert 2018, supplementary note 2)."""
-    _check_shapes(mean, target)
+    check_shapes(mean, target)
     return weigh(jnp.abs(mean - target) / scale + jnp.log(scale) + math.log(2.0), mask)
 
 
@@ -44,6 +52,7 @@ def weigh(values: jax.Array, mask: jax.Array | None) -> jax.Array:
     return values if mask is None else jnp.where(mask > 0, values, 0.0) * mask
 
 
-def _check_shapes(prediction: jax.Array, target: jax.Array) -> None:
+def check_shapes(prediction: jax.Array, target: jax.Array) -> None:
+    """Raises an InputError unless a prediction has the shape of its target."""
     if prediction.shape != target.shape:
         raise InputError(f"loss: prediction {prediction.shape} and target {target.shape} differ in shape.")

@@ -5,6 +5,7 @@ from bioflax.tasks.detect import Detect
 from bioflax.tasks.detection import Centres, DetectionScheme, SpotFlow, StarConvex
 from bioflax.tasks.localize import Localize
 from bioflax.tasks.schemes import Noise2Noise, Noise2Void, Scheme, Supervised
+from bioflax.tasks.superres import SuperResolve
 
 __all__ = [
     "Centres",
@@ -17,5 +18,6 @@ __all__ = [
     "Scheme",
     "SpotFlow",
     "StarConvex",
+    "SuperResolve",
     "Supervised",
 ]
