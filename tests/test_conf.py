@@ -24,6 +24,8 @@ NEEDS = {
     ("data", "simulated"): [],
     ("data", "gaussian_process"): [],
     ("data", "emitters"): [],
+    ("data", "simulated_pairs"): [],
+    ("data", "pairs"): ["data.folder=images", "data.targets=fine"],
     ("scene", ""): ["data=simulated"],
     ("camera", ""): ["data=simulated"],
     ("psf", ""): ["data=emitters"],

@@ -15,7 +15,8 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "relu": jax.nn.relu,
     "leaky_relu": lambda x: jnp.where(x >= 0, x, 0.1 * x),  # 0.1 as in Noise2Noise; JAX's own default is 0.01
     "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu,
+    "gelu": jax.nn.gelu,  # the approximation by a tanh
+    "gelu_exact": lambda x: jax.nn.gelu(x, approximate=False),
     "silu": jax.nn.silu,
     "identity": lambda x: x,
 }
@@ -24,6 +25,9 @@ INITIALIZERS: dict[str, Callable[..., jax.Array]] = {
     "he_normal": jax.nn.initializers.he_normal(),
     "he_normal_tanh": jax.nn.initializers.variance_scaling((5 / 3) ** 2, "fan_in", "truncated_normal"),  # before a tanh
     "lecun_normal": jax.nn.initializers.lecun_normal(),  # He's for a layer with no rectifier behind it
+    "small_uniform": jax.nn.initializers.variance_scaling(
+        1 / 3, "fan_in", "uniform"
+    ),  # PyTorch's, for deep residual nets
     "orthogonal": jax.nn.initializers.orthogonal(),
     "zeros": jax.nn.initializers.zeros,
 }
@@ -72,13 +76,14 @@ def reach(path: Sequence[int | str], stride: int) -> int:
     return farthest
 
 
-def check_image(image: jax.Array, channels: int, stride: int) -> None:
-    """Raises an InputError unless `image` is (N, H, W, channels) with sides that are multiples of `stride`."""
-    if image.ndim != 4 or image.shape[-1] != channels:
-        raise InputError(f"image: expected (N, H, W, C) with C={channels}; found shape {tuple(image.shape)}")
-    if any(size % stride for size in image.shape[1:3]):
+def check_image(image: jax.Array, channels: int, stride: int, spatial_dims: int = 2) -> None:
+    """Raises an InputError unless `image` is (N, [Z,] H, W, channels) with sides that are multiples of `stride`."""
+    if image.ndim != spatial_dims + 2 or image.shape[-1] != channels:
+        axes = "(N, H, W, C)" if spatial_dims == 2 else "(N, Z, H, W, C)"
+        raise InputError(f"image: expected {axes} with C={channels}; found shape {tuple(image.shape)}")
+    if any(size % stride for size in image.shape[1:-1]):
         raise InputError(
-            f"image: expected spatial sizes that are multiples of {stride}; found {tuple(image.shape[1:3])}."
+            f"image: expected spatial sizes that are multiples of {stride}; found {tuple(image.shape[1:-1])}."
             " Pad the image"
         )
 
@@ -164,6 +169,19 @@ class BatchNorm(nnx.Module):
         gain = self.scale[...] * jax.lax.rsqrt(var + self.epsilon)
         shift = self.bias[...] - mean * gain
         return image * gain.astype(image.dtype) + shift.astype(image.dtype)
+
+
+class PReLU(nnx.Module):
+    """A rectifier that learns its slope below zero: one number for all channels, at first 0.25.
+
+    Source: He et al., "Delving deep into rectifiers", ICCV 2015.
+    """
+
+    def __init__(self) -> None:
+        self.slope = nnx.Param(jnp.full((1,), 0.25, jnp.float32))
+
+    def __call__(self, image: jax.Array) -> jax.Array:
+        return jnp.where(image >= 0, image, self.slope[...].astype(image.dtype) * image)
 
 
 class Stage(nnx.Module):

@@ -13,15 +13,23 @@ from bioflax.errors import InputError
 from bioflax.models.decode import DECODE
 from bioflax.models.deepstorm3d import DeepSTORM3D, VolumeHead
 from bioflax.models.detection_heads import CentreHead, SpotHead, StarHead
+from bioflax.models.dfcan import DFCAN
 from bioflax.models.dncnn import DnCNN
+from bioflax.models.edsr import EDSR
 from bioflax.models.emitter_head import EmitterHead
 from bioflax.models.heads import Direct, Gaussian, Laplace, Residual
 from bioflax.models.liteloc import LiteLoc
+from bioflax.models.rcan import RCAN
+from bioflax.models.srresnet import SRResNet
+from bioflax.models.swinir import SwinIR
 from bioflax.models.unet import UNet
 
 
 class Model(nnx.Module):
     """A head on a backbone. The head takes its channel counts and its dimensions from the backbone.
+
+    What prediction needs: `receptive_field` and `stride_total` in pixels of the input, `upscale`, and `whole_image`, true
+    where features also depend on the whole tile (channel attention): then tiles do not exactly equal the whole.
 
     Args:
         backbone: a backbone, or a function of `rngs` that makes one (a class, a partial).
@@ -48,7 +56,10 @@ class Model(nnx.Module):
         self.channels_out = self.head.channels_out
         self.stride_total = self.backbone.stride_total
         self.grid = self.backbone.strides[0]  # pixels of the image to a cell of the prediction
-        self.receptive_field = self.backbone.receptive_field + (self.head.kernel - 1) * self.grid
+        self.upscale = getattr(self.head, "upscale", 1)  # pixels of a restored image along a pixel of the input
+        window = getattr(self.head, "window", self.head.kernel)
+        self.receptive_field = self.backbone.receptive_field + (window - 1) * self.grid
+        self.whole_image = getattr(self.backbone, "whole_image", False)
         _check_fit(self.backbone, self.head)
 
     def __call__(self, image: jax.Array) -> dict[str, jax.Array]:
@@ -58,12 +69,12 @@ class Model(nnx.Module):
             image: (N, [Z,] H, W, C) float32, every spatial size a multiple of `stride_total`.
 
         Returns:
-            The head's prediction, such as {"image": (N, [Z,] H, W, channels_out) float32}.
+            The head's prediction, such as {"image": (N, [Z,] s H, s W, channels_out) float32} with s = `upscale`.
         """
         return self.head(self.backbone(image), image)
 
 
-BACKBONES = (UNet, DnCNN, DECODE, LiteLoc, DeepSTORM3D)
+BACKBONES = (UNet, DnCNN, DECODE, LiteLoc, DeepSTORM3D, EDSR, RCAN, SRResNet, DFCAN, SwinIR)
 HEADS = (Direct, Residual, Gaussian, Laplace, EmitterHead, VolumeHead, StarHead, SpotHead, CentreHead)
 PARTS: dict[str, type[nnx.Module]] = {part.__name__: part for part in (Model, *BACKBONES, *HEADS)}
 
@@ -131,8 +142,10 @@ def _check_fit(backbone: Any, head: Any) -> None:
         raise InputError(f"head: {name} was built for widths {head.widths}; {under} has {backbone.widths}")
     if head.spatial_dims != backbone.spatial_dims:
         raise InputError(f"head: {name} is {head.spatial_dims}-D; {under} is {backbone.spatial_dims}-D")
-    if head.residual and head.channels_out != backbone.channels_in:
+    over_frames = getattr(head, "over_frames", False)
+    if head.residual and head.channels_out != backbone.channels_in and not over_frames:
         raise InputError(
             f"head: {name} adds to the input, which has {backbone.channels_in} channels; found channels_out="
-            f"{head.channels_out}. Set channels_out={backbone.channels_in}, or take a head that is not residual"
+            f"{head.channels_out}. Set channels_out={backbone.channels_in}, over_frames=true to add the mean of frames of"
+            " one field, or take a head that is not residual"
         )

@@ -16,9 +16,11 @@ from bioflax.ops.polygons import (
 from bioflax.ops.rendering import render_ash, render_gaussian, render_histogram
 from bioflax.ops.resample import (
     average_pool,
+    depth_to_space,
     max_blur_pool,
     max_pool,
     space_to_depth,
+    upsample_in_plane,
     upsample_linear,
     upsample_nearest,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "convolve_dilated",
     "convolve_joined",
     "correct",
+    "depth_to_space",
     "drop_duplicates",
     "estimate_drift",
     "find_emitters",
@@ -65,6 +68,7 @@ __all__ = [
     "suppress_polygons",
     "thin_points",
     "tone",
+    "upsample_in_plane",
     "upsample_linear",
     "upsample_nearest",
 ]

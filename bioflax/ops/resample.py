@@ -1,7 +1,7 @@
-"""Halving and doubling of channels-last images, aligned with a grid of stride 2 so that tiles equal the whole.
+"""Halving and enlarging of channels-last images, aligned with a grid so that tiles equal the whole.
 
-Every function treats output pixel j as sitting over input pixels 2j and 2j+1; a window that starts at an even pixel
-therefore sees the same pairs as the whole image.
+Every halving treats output pixel j as sitting over input pixels 2j and 2j+1; a window that starts at an even pixel
+therefore sees the same pairs as the whole image. Enlarging by s puts output pixels i s ... i s + s - 1 on input pixel i.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from bioflax.errors import InputError
 
 
 def max_pool(image: jax.Array) -> jax.Array:
@@ -110,13 +112,61 @@ def upsample_linear(image: jax.Array) -> jax.Array:
         (N, [2Z,] 2H, 2W, C).
     """
     for axis in range(1, image.ndim - 1):
-        size = image.shape[axis]
-        padded = jnp.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(image.ndim)], mode="edge")
-        before = lax.slice_in_dim(padded, 0, size, axis=axis)
-        after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
-        pair = jnp.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=axis + 1)
-        image = pair.reshape(*image.shape[:axis], 2 * size, *image.shape[axis + 1 :])
+        image = _interpolated(image, axis, 2)
     return image
+
+
+def upsample_in_plane(image: jax.Array, factor: int) -> jax.Array:
+    """Enlarges H and W by linear interpolation between pixel centres; borders repeat the edge pixel.
+
+    Input pixel i covers output pixels i s ... i s + s - 1, so its centre lies at i s + (s - 1) / 2.
+
+    Args:
+        image: (N, [Z,] H, W, C).
+        factor: output pixels along an input pixel.
+
+    Returns:
+        (N, [Z,] s H, s W, C); factor 1 gives the image itself.
+    """
+    for axis in (image.ndim - 3, image.ndim - 2) if factor > 1 else ():
+        image = _interpolated(image, axis, factor)
+    return image
+
+
+def depth_to_space(image: jax.Array, factor: int) -> jax.Array:
+    """Enlarges H and W by moving channels into the plane (a pixel shuffle); undoes `space_to_depth` of (N, H, W, C).
+
+    Of the s s C channels of a pixel, number (dx s + dy) C + c becomes channel c of the output pixel (i s + dy, j s + dx).
+
+    Args:
+        image: (N, [Z,] H, W, s s C).
+        factor: output pixels along an input pixel, s.
+
+    Returns:
+        (N, [Z,] s H, s W, C).
+
+    Raises:
+        InputError: the number of channels is no multiple of s s.
+    """
+    *lead, height, width, channels = image.shape
+    if channels % factor**2:
+        raise InputError(f"image: expected a multiple of {factor**2} channels to shuffle by {factor}; found {channels}")
+    parts = image.reshape(*lead, height, width, factor, factor, channels // factor**2)
+    n = len(lead)
+    order = (*range(n), n, n + 3, n + 1, n + 2, n + 4)  # H, dy, W, dx, C
+    return parts.transpose(order).reshape(*lead, height * factor, width * factor, channels // factor**2)
+
+
+def _interpolated(image: jax.Array, axis: int, factor: int) -> jax.Array:
+    size = image.shape[axis]
+    padded = jnp.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(image.ndim)], mode="edge")
+    before = lax.slice_in_dim(padded, 0, size, axis=axis)
+    after = lax.slice_in_dim(padded, 2, size + 2, axis=axis)
+    phases = []
+    for phase in range(factor):
+        away = (phase + 0.5) / factor - 0.5  # from the centre of the input pixel, in input pixels
+        phases.append((1 - abs(away)) * image + abs(away) * (before if away < 0 else after))
+    return jnp.stack(phases, axis=axis + 1).reshape(*image.shape[:axis], factor * size, *image.shape[axis + 1 :])
 
 
 def _pairs(image: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
