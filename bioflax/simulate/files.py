@@ -10,6 +10,7 @@ import numpy as np
 from bioflax.io import Localizations, save_image, write_localizations
 from bioflax.io.labels import write_labels, write_points_csv
 from bioflax.simulate.emitters import EmitterSimulator
+from bioflax.simulate.magnified import Magnified
 from bioflax.simulate.movie import simulate_movie
 from bioflax.simulate.nuclei import NucleiSimulator
 from bioflax.simulate.simulator import Simulator
@@ -41,6 +42,32 @@ def write_fields(simulator: Simulator, output: str | Path, *, seed: int, fields:
             name = f"field{field + 1}_{repeat + 1}.tif"
             save_image(output / "noisy" / name, stack["image"][field, repeat], "YX", pixel_nm)
     return fields * (1 + repeats)
+
+
+def write_pairs(simulator: Magnified, output: str | Path, *, seed: int, fields: int) -> int:
+    """Writes `images/field<n>.tif` (counts, uint16; raw frames as axis C) and `targets/field<n>.tif` (float32, fine grid).
+
+    Args:
+        simulator: of pairs for super-resolution.
+        output: folder; made if missing.
+        seed: of scenes and noise.
+        fields: number of pairs; each has its own key, so more of them begin with the same.
+
+    Returns:
+        Number of pairs.
+    """
+    output = Path(output)
+    pixel_nm = float(simulator.optics.pixel_nm)
+    draw = jax.jit(lambda simulator, key: simulator.sample(key, 1))
+    for field in range(fields):
+        drawn = jax.device_get(draw(simulator, jax.random.fold_in(jax.random.key(seed), field)))
+        counts = np.clip(np.rint(drawn["image"][0]), 0, np.iinfo(np.uint16).max).astype(np.uint16)
+        image, axes = (counts[..., 0], "YX") if simulator.channels == 1 else (np.moveaxis(counts, -1, 0), "CYX")
+        name = f"field{field + 1:04d}.tif"
+        save_image(output / "images" / name, image, axes, {axis: pixel_nm for axis in "YX"})
+        fine_nm = {axis: pixel_nm / simulator.upscale for axis in "YX"}
+        save_image(output / "targets" / name, drawn["target"][0, ..., 0], "YX", fine_nm)
+    return fields
 
 
 def write_movie(simulator: EmitterSimulator, output: str | Path, *, seed: int, frames: int) -> int:

@@ -1,8 +1,8 @@
-"""A stationary Gaussian process in Gaussian noise: the one scene whose best possible restoration is known exactly."""
+"""A stationary Gaussian process in Gaussian noise, plain or blurred: the scene whose best restoration is known exactly."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import jax
@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bioflax.errors import InputError
-from bioflax.optics import bounds
+from bioflax.optics import bounds, noise
+from bioflax.optics.imaging import Imaging, check_upscale
+from bioflax.optics.psf import WidefieldOptics
 from bioflax.typing import Batch
 
 MARGIN = 32  # drawn beyond each border and cut away, so that a border is like that of any picture, not periodic
@@ -74,3 +76,63 @@ class GaussianProcess:
         if self.exposures == 1:
             return {"image": shots[0], "target": field}
         return {"image": shots[0], "target": shots[1], "clean": field}
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class BlurredProcess:
+    """A `DeviceSource` of such fields on a fine grid, seen through optics and camera pixels, with white noise added.
+
+    No estimator of the field has a smaller error than `resolution_bounds.super_resolution_mse` of its `spectrum`, which
+    says how much of it is noise, and how much lies beyond what was measured.
+
+    Args:
+        optics: objective; its `pixel_nm` is that of the camera.
+        upscale: fine pixels along a camera pixel.
+        size: camera pixels a side.
+        correlation_px: correlation length, fine pixels.
+        exponent: of the power law.
+        noise_std: of the noise of a camera pixel, in standard deviations of the field.
+        margin: camera pixels drawn beyond each border and cut away.
+    """
+
+    optics: WidefieldOptics = field(default_factory=WidefieldOptics)
+    upscale: int = 2
+    size: int = 32
+    correlation_px: float = 6.0
+    exponent: float = 3.5
+    noise_std: float = 0.1
+    margin: int = 16
+
+    def __post_init__(self) -> None:
+        check_upscale("BlurredProcess.upscale", self.upscale)
+        if self.size < 8 or self.margin < 0:
+            raise InputError(
+                "BlurredProcess: expected a size of at least 8 and a margin of at least 0 camera pixels, found "
+                f"{self.size} and {self.margin}."
+            )
+        if not self.noise_std > 0 or not self.correlation_px > 0:
+            raise InputError(
+                "BlurredProcess: expected noise_std and correlation_px above 0, found "
+                f"{self.noise_std} and {self.correlation_px}."
+            )
+
+    @property
+    def imaging(self) -> Imaging:
+        """From field to picture, without noise."""
+        return Imaging(self.optics, self.upscale)
+
+    @cached_property
+    def spectrum(self) -> np.ndarray:
+        """(S, S) on the FFT grid of the fine canvas, margins included."""
+        side = self.upscale * (self.size + 2 * self.margin)
+        return bounds.power_law_spectrum((side, side), self.correlation_px, exponent=self.exponent)
+
+    def sample(self, key: jax.Array, n: int) -> Batch:
+        """`image` (n, size, size, 1) and `target` (n, s size, s size, 1), the field itself, inside jit."""
+        field_key, noise_key = jax.random.split(key)
+        fine_field = bounds.sample_gaussian_process(field_key, self.spectrum, n)
+        seen = self.imaging.forward(fine_field)
+        inner, fine = (slice(k * self.margin, k * (self.margin + self.size)) for k in (1, self.upscale))
+        seen, truth = seen[:, inner, inner, None], fine_field[:, fine, fine, None]
+        return {"image": seen + self.noise_std * noise.normal(noise_key, seen.shape), "target": truth}
