@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from bioflax.experiments import _command, _detectors, _localizers
+from bioflax.experiments import _command, _detectors, _localizers, _physics
 
 from bioflax.errors import InputError
 
@@ -34,6 +34,8 @@ def main(config: Any) -> None:
         localized(plain, overrides, folder, model)
     elif model.card.task == "detect":
         detected(plain, overrides, folder, model)
+    elif model.card.task == "superresolve":
+        magnified(plain, overrides, folder, model)
     else:
         restored(plain, overrides, folder, model)
     print(f"{folder / 'report.html'}")
@@ -61,6 +63,35 @@ def restored(plain: dict[str, Any], overrides: list[str], folder: Path, model: A
             baselines=_command.names("baselines", plain["baselines"]),
             bounds=_command.names("bounds", plain["bounds"]),
             reference_frames=plain["reference_frames"],
+        )
+        seconds = {"evaluate": time.monotonic() - begun}
+        run.finish(task=model.card.task, model=str(plain["model"]), seconds=seconds, **result.entries())
+        render_evaluation(folder)
+
+
+def magnified(plain: dict[str, Any], overrides: list[str], folder: Path, model: Any) -> None:
+    """Camera images against images on a finer grid."""
+    from bioflax.evaluation.finer_files import evaluate_finer_files
+    from bioflax.report import render_evaluation
+    from bioflax.runs import Run
+
+    begun = time.monotonic()
+    same_unit = model.card.physics.get("units", "input") == "input"
+    with Run(folder, "evaluate", plain, overrides) as run:
+        result = evaluate_finer_files(
+            model,
+            str(plain["input"]),
+            str(plain["target"]),
+            run_dir=folder,
+            physics=_physics.known(plain, model),
+            axes=_command.optional(plain["axes"]),
+            tile=_command.tile_size(plain["tile"]),
+            augment=_command.flag("augment", plain["augment"]),
+            register=_command.flag("register", plain["register"]),
+            box=plain["box"],
+            baselines=_command.names("baselines", plain["baselines"]),
+            data_range=_command.optional(plain["data_range"]),
+            affine=_command.flag("affine", plain["affine"]) or not same_unit,
         )
         seconds = {"evaluate": time.monotonic() - begun}
         run.finish(task=model.card.task, model=str(plain["model"]), seconds=seconds, **result.entries())

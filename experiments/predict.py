@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from bioflax.experiments import _command, _detectors, _localizers
+from bioflax.experiments import _command, _detectors, _localizers, _physics
 
 from bioflax.errors import InputError
 
@@ -32,11 +32,14 @@ def main(config: Any) -> None:
 def restore(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
     """Images to images."""
     from bioflax.predict.files import output_folder, predict_files, result_name
+    from bioflax.report import render_honesty_pages
     from bioflax.runs import Run
 
+    honest = _command.flag("honesty", plain["honesty"])
     for group in ("psf", "camera"):
-        if plain.get(group) is not None:
+        if plain.get(group) is not None and not (honest and group == "camera"):
             raise InputError(f"{group}: expected none for a model that restores images, found one. Leave it out.")
+    physics = _physics.needed(plain, model) if honest else None
     folder, name = output_folder(plain["output"]), result_name(plain["output"])
     with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:
         done = predict_files(
@@ -48,9 +51,14 @@ def restore(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
             dtype=_command.optional(plain["dtype"]),
             augment=_command.flag("augment", plain["augment"]),
             posterior=_command.flag("posterior", plain["posterior"]),
+            physics=physics,
         )
-        run.finish(task=model.card.task, model=str(plain["model"]), files=done.files, seconds=done.seconds)
+        files = done.files + [str(page) for page in render_honesty_pages(done.pages)]
+        found = {"metrics": done.numbers, "flags": done.flags} if physics else {}
+        run.finish(task=model.card.task, model=str(plain["model"]), files=files, seconds=done.seconds, **found)
     print(f"{len(done.files)} file(s) in {plain['output']}")
+    for flag in done.flags:
+        print(f"mind: {flag}")
 
 
 def localize(plain: dict[str, Any], overrides: list[str], model: Any) -> None:

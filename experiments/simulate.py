@@ -1,4 +1,4 @@
-"""Writes simulated fields, noisy and clean; a movie of emitters; or nuclei and spots with their labels and positions."""
+"""Writes simulated fields, noisy and clean; pairs for super-resolution; a movie of emitters; or nuclei and spots with their labels and positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def main(config: Any) -> None:
     """One simulated data set."""
     plain, _, _ = _command.settings(config)
     from bioflax.simulate.emitters import EmitterSimulator
-    from bioflax.simulate.files import write_fields, write_movie, write_objects
+    from bioflax.simulate.files import write_fields, write_movie, write_objects, write_pairs
+    from bioflax.simulate.magnified import Magnified
     from bioflax.simulate.nuclei import NucleiSimulator
     from bioflax.simulate.spots import SpotSimulator
 
@@ -30,6 +31,10 @@ def main(config: Any) -> None:
         check_arguments(write_objects, {name: plain[name] for name in ("seed", "fields")}, "")
         found = write_objects(simulator, output, seed=plain["seed"], fields=plain["fields"])
         print(f"{plain['fields']} images with {found} objects in {output}")
+        return
+    if isinstance(simulator, Magnified):
+        check_arguments(write_pairs, {name: plain[name] for name in ("seed", "fields")}, "")
+        print(f"{write_pairs(simulator, output, seed=plain['seed'], fields=plain['fields'])} pairs in {output}")
         return
     check_arguments(write_fields, {name: plain[name] for name in ("seed", "fields", "repeats")}, "")
     written = write_fields(simulator, output, seed=plain["seed"], fields=plain["fields"], repeats=plain["repeats"])

@@ -22,6 +22,7 @@ def main(config: Any) -> None:
 
     from bioflax.hub.publish import check_settings, publish
     from bioflax.runs import Run, is_finished
+    from bioflax.tasks import SuperResolve
     from bioflax.train import fit
 
     check_arguments(fit, {**plain["train"], "seed": plain["seed"]}, "train")
@@ -47,7 +48,14 @@ def main(config: Any) -> None:
         if prepared.channels != model.channels_in:
             raise InputError(
                 f"backbone.channels_in: the images have {prepared.channels} channel(s), the model takes {model.channels_in}. "
-                f"Set backbone.channels_in={prepared.channels} head.channels_out={prepared.channels}."
+                f"Set backbone.channels_in={prepared.channels}"
+                f"{'' if isinstance(task, SuperResolve) else f' head.channels_out={prepared.channels}'}."
+            )
+        finer = prepared.physics.get("upscale", 1) if isinstance(task, SuperResolve) else 1
+        if finer != model.upscale:
+            raise InputError(
+                f"head.upscale: the targets have {finer} pixels along a pixel of the images, the model makes {model.upscale}. "
+                f"Set head.upscale={finer}."
             )
         fitted = fit(
             model,

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from bioflax.baselines import FILTERS
 from bioflax.errors import InputError
-from bioflax.evaluation.methods import BOUNDS, Item, Methods, Predict, item_of, load
+from bioflax.evaluation.methods import BOUNDS, EvaluationItem, Item, Judged, Methods, Predict, item_of
 from bioflax.evaluation.pictures import Spectra, crops
-from bioflax.evaluation.scoring import METRICS, choose_scoring
+from bioflax.evaluation.scoring import FINER, METRICS, choose_scoring
 from bioflax.evaluation.summary import CEILING, EvaluationResult, summarise
 from bioflax.optics.bounds import reference_ceiling_db
 
@@ -69,12 +69,25 @@ def evaluate(
     check_names("bounds", bounds, BOUNDS)
     scoring = choose_scoring(np.asarray(items[0].target()).dtype, data_range, clip, affine)
     methods = Methods(predict, tuple(baselines), tuple(bounds), scoring)
-    spectra, rows = Spectra(), []
+    return judge(items, methods, run_dir, reference_frames, family, on_progress, console)
+
+
+def judge(
+    items: Sequence[EvaluationItem],
+    methods: Judged,
+    run_dir: str | os.PathLike,
+    reference_frames: int | None = None,
+    family: str = "gaussian",
+    on_progress: Callable[[int, int], None] | None = None,
+    console: Console | None = None,
+) -> EvaluationResult:
+    """As `evaluate`, for methods that are already put together: those of noisy images, or those that make images finer."""
+    spectra, rows, scoring = Spectra(), [], methods.scoring
     for done, item in enumerate(items):
-        noisy, target = load(item)
+        noisy, target = methods.load(item)
         megapixels = noisy.size / 1e6
         for method, kind, image, scale, seconds in methods.run(noisy, target):
-            found = scoring.score(image, target, scale, family)
+            found = scoring.score(image, target, scale, family) | methods.extra(noisy, image, target)
             speed = None if kind in ("input", "bound") else seconds / megapixels
             row = {"item": item.name, "group": item.group, "method": method, "kind": kind, **found}
             row["seconds_per_megapixel"] = speed
@@ -97,7 +110,7 @@ def write(result: EvaluationResult, folder: Path, arrays: Mapping[str, np.ndarra
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / ".table.csv.part"
     with aside.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.DictWriter(stream, COLUMNS, restval="")
+        table = csv.DictWriter(stream, [*COLUMNS, *(name for name in FINER if name in result.rows[0])], restval="")
         table.writeheader()
         table.writerows(
             {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()}

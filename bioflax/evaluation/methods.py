@@ -71,6 +71,22 @@ def load(item: EvaluationItem) -> tuple[np.ndarray, np.ndarray]:
     return noisy.astype(np.float32), target.astype(np.float32)
 
 
+class Judged(Protocol):
+    """What an evaluation needs of the methods that it judges."""
+
+    baselines: tuple[str, ...]
+    bounds: tuple[str, ...]
+    scoring: Scoring
+
+    def load(self, item: EvaluationItem) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def run(
+        self, noisy: np.ndarray, target: np.ndarray, only: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, str, np.ndarray, np.ndarray | None, float]]: ...
+
+    def extra(self, noisy: np.ndarray, image: np.ndarray, target: np.ndarray) -> dict[str, float]: ...
+
+
 @dataclass(frozen=True)
 class Methods:
     """Everything that turns a noisy image into a better one, in the order of the table."""
@@ -79,6 +95,15 @@ class Methods:
     baselines: tuple[str, ...]
     bounds: tuple[str, ...]
     scoring: Scoring
+
+    def load(self, item: EvaluationItem) -> tuple[np.ndarray, np.ndarray]:
+        """The pair of an item, checked."""
+        return load(item)
+
+    def extra(self, noisy: np.ndarray, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        """Nothing beyond what `scoring` has."""
+        del noisy, image, target
+        return {}
 
     def run(
         self, noisy: np.ndarray, target: np.ndarray, only: Sequence[str] | None = None

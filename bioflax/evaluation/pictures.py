@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bioflax.evaluation.methods import EvaluationItem, Methods, load
+from bioflax.evaluation.methods import EvaluationItem, Judged
 from bioflax.metrics import frc, radial_power
 
 CROP = 256  # pixels a side
@@ -44,7 +44,7 @@ class Spectra:
         return arrays | {f"frc_{method}": np.mean(curves, 0) for method, curves in self.correlation.items()}
 
 
-def crops(items: Sequence[EvaluationItem], rows: Sequence[dict[str, Any]], methods: Methods) -> dict[str, np.ndarray]:
+def crops(items: Sequence[EvaluationItem], rows: Sequence[dict[str, Any]], methods: Judged) -> dict[str, np.ndarray]:
     """Arrays `<method>_<k>` and `target_<k>` for the images of smallest, median and largest gain, and their `names`.
 
     The three images are restored once more: to hold all results until the gains are known would need all their memory.
@@ -65,7 +65,7 @@ def crops(items: Sequence[EvaluationItem], rows: Sequence[dict[str, Any]], metho
         "methods": np.array(["input", *filter(None, [best["baseline"]]), "model", *filter(None, [best["bound"]])]),
     }
     for k, i in enumerate(chosen):
-        noisy, target = load(items[i])
+        noisy, target = methods.load(items[i])
         window = busiest(middle(target))
         arrays[f"target_{k}"] = middle(target)[window]
         for method, _, image, scale, _ in methods.run(noisy, target, only=arrays["methods"].tolist()):

@@ -11,6 +11,7 @@ from bioflax import metrics
 from bioflax.errors import InputError
 
 METRICS = ("psnr_db", "si_psnr_db", "ssim", "nrmse", "frc_resolution_px", "coverage_95", "ence")
+FINER = ("ms_ssim", "decorrelation_px", "rse", "rsp", "in_band_psnr_db", "null_space_energy")  # of super-resolution
 SMALLEST = 16  # pixels a side: less has no window of SSIM and no ring of FRC
 
 

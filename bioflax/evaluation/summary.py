@@ -10,7 +10,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from bioflax.evaluation.scoring import METRICS, Scoring
+from bioflax.evaluation.scoring import FINER, METRICS, Scoring
 from bioflax.metrics import bootstrap, paired_bootstrap
 
 KINDS = ("input", "baseline", "model", "bound")
@@ -103,7 +103,7 @@ def summarise(rows: Sequence[Row], scoring: Scoring) -> EvaluationResult:
         timed = timed[1:] or timed
         summary[method] = {
             "kind": own[0]["kind"],
-            "metrics": {name: mean_of(own, name) for name in METRICS if finite(own, name)},
+            "metrics": {name: mean_of(own, name) for name in (*METRICS, *FINER) if finite(own, name)},
             "seconds_per_megapixel": float(np.median(timed)) if timed else None,
         }
     model = {row["item"]: row for row in by_method.get("model", [])}

@@ -15,6 +15,7 @@ from bioflax.hub.card import ModelCard
 from bioflax.hub.held_out import judge_held_out
 from bioflax.hub.held_out_emitters import judge_emitters
 from bioflax.hub.held_out_objects import judge_objects
+from bioflax.hub.held_out_pairs import judge_pairs
 from bioflax.hub.store import load, save_model
 from bioflax.models import describe
 from bioflax.report import render_train
@@ -57,7 +58,7 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
         receptive_field=model.receptive_field,
         parameters=fitted.parameters,
         pixel_nm=prepared.pixel_nm,
-        trained_on=prepared.trained_on,
+        trained_on={**prepared.trained_on, **({"patch": _patch(prepared, example)} if model.whole_image else {})},
         physics=prepared.physics,
         licence=settings["licence"],
         versions=find_versions(),
@@ -65,7 +66,7 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
         command=shlex.join(["bioflax", "train", *run.result["overrides"]]),
     )
     save_model(folder, card, fitted.variables, example)
-    judge = JUDGES.get(prepared.reference, judge_held_out)
+    judge = judge_pairs if card.task == "superresolve" else JUDGES.get(prepared.reference, judge_held_out)
     judged = judge(load(folder), task, prepared, run.folder / "preview.npz")
     if fitted.validation_loss is not None:
         judged["metrics"]["validation_loss"] = fitted.validation_loss
@@ -113,6 +114,12 @@ def _example(prepared: Prepared, model: Any) -> np.ndarray:
     shape = (1, *(side,) * model.spatial_dims, model.channels_in)
     drawn = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     return np.asarray(prepared.normalization.invert(drawn), np.float32)
+
+
+def _patch(prepared: Prepared, example: np.ndarray) -> list[int]:
+    """Size of the training patches: a net that looks at the whole of what it is given predicts on tiles of it."""
+    held_out = prepared.validation[0]["image"] if prepared.validation else example
+    return list(np.shape(held_out)[1:-1])
 
 
 def _print(judged: dict[str, Any], reference: str, folder: Path) -> None:

@@ -33,7 +33,11 @@ REPRODUCED = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A trained model: its card, its net as pure functions, its variables, and the units it works in."""
+    """A trained model: its card, its net as pure functions, its variables, and the units it works in.
+
+    `upscale`: pixels of the result along Y and X to a pixel of the image. `patch`: of a net that looks at the whole of what it
+    is given, the size that it was trained on; None for all others.
+    """
 
     card: ModelCard
     net: Net
@@ -46,6 +50,8 @@ class LoadedModel:
     stride: int
     test_input: np.ndarray
     test_output: np.ndarray | None = None
+    upscale: int = 1
+    patch: tuple[int, ...] | None = None
 
     @property
     def blind_spot(self) -> bool:
@@ -59,7 +65,7 @@ class LoadedModel:
             image: (N, [Z,] H, W, C), spatial sizes multiples of `stride`.
 
         Returns:
-            {"image", and "scale" where the model predicts one}, float32 of the same sizes; maps of a localizer stay in
+            {"image", and "scale" where the model predicts one}, float32, Y and X times `upscale`; maps of a localizer stay in
             their own scaled units.
         """
         normalised = np.asarray(self.normalization.apply(np.asarray(image, np.float32)), np.float32)
@@ -241,7 +247,19 @@ def _assemble(
         stride=stride,
         test_input=test_input,
         test_output=test_output,
+        upscale=module.upscale,
+        patch=_patch(card, dims) if module.whole_image else None,
     )
+
+
+def _patch(card: ModelCard, dims: int) -> tuple[int, ...]:
+    """The training patch of a net that looks at the whole of it, as its card has it."""
+    found = card.trained_on.get("patch")
+    if not isinstance(found, list) or len(found) != dims or not all(isinstance(n, int) and n > 0 for n in found):
+        raise InputError(
+            f"card.trained_on.patch: expected {dims} sizes in pixels, for a net that looks at the whole; found {found}"
+        )
+    return tuple(found)
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

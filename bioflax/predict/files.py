@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bioflax.errors import InputError
 from bioflax.io import image_stem, list_images
+from bioflax.predict.honest_files import predict_honest_file
+from bioflax.predict.physics import Physics
 from bioflax.predict.restore import Restorer
 from bioflax.predict.stream import predict_file
 from bioflax.train.log import ProgressBar
@@ -22,7 +26,8 @@ OTHERS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".npy", ".npz", ".h5", ".zarr
 @dataclass(frozen=True)
 class Predicted:
     """`files`: what was written, in the order of the inputs; `seconds`: {"predict": ...}; `localizations`, `objects`: how many;
-    `pages`: those of the files that a page is made of; `drifts`: file name -> extent and error of the drift taken off."""
+    `pages`: those of the files that a page is made of; `drifts`: file name -> extent and error of the drift taken off;
+    `numbers`, `flags`: means over the planes of what `predict.honesty` found, and what speaks against the results."""
 
     files: list[str]
     seconds: dict[str, float]
@@ -30,6 +35,8 @@ class Predicted:
     pages: list[str] = field(default_factory=list)
     drifts: dict[str, dict[str, float | None]] = field(default_factory=dict)
     objects: int | None = None
+    numbers: dict[str, float] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
 
 
 def output_folder(output: str | Path) -> Path:
@@ -78,6 +85,7 @@ def predict_files(
     *,
     axes: str | None = None,
     dtype: Any = None,
+    physics: Physics | None = None,
     **options: Any,
 ) -> Predicted:
     """Restores images into OME-TIFF.
@@ -88,6 +96,7 @@ def predict_files(
         output: a folder, or a `.tif` name for a single input.
         axes: of the inputs, where they do not say them.
         dtype: of the outputs; None keeps that of an integer input.
+        physics: of a super-resolving model: also writes what was measured and what is prior (`predict_honest_file`).
         options: as `predict_file`: tile, memory_gb, augment, posterior.
 
     Raises:
@@ -99,7 +108,7 @@ def predict_files(
         raise InputError(f"output: {output} is one file, {inputs} holds {len(paths)} images. Give a folder.")
     stems = check_stems(paths)
     check_apart(paths, [output if single else output / f"{stem}.tif" for stem in stems])
-    begun, written = time.monotonic(), []
+    begun, written, examined = time.monotonic(), [], []
     with ProgressBar("predict", len(paths) * 1000) as bar:
         for number, (path, stem) in enumerate(zip(paths, stems)):
             name = output if single else output / f"{stem}.tif"
@@ -107,6 +116,24 @@ def predict_files(
             def show(done: int, total: int, number: int = number, path: Path = path) -> None:
                 bar.update(number * 1000 + 1000 * done // total, path.name)
 
-            maps = predict_file(model, path, name, axes, dtype=dtype, on_progress=show, **options)
-            written += [str(made) for made in maps.values()]
-    return Predicted(written, {"predict": time.monotonic() - begun})
+            if physics is None:
+                maps = predict_file(model, path, name, axes, dtype=dtype, on_progress=show, **options)
+                written += [str(made) for made in maps.values()]
+            else:
+                examined.append(
+                    predict_honest_file(model, path, name, physics, axes, dtype=dtype, on_progress=show, **options)
+                )
+                written += [str(made) for made in examined[-1].files]
+    return Predicted(
+        written,
+        {"predict": time.monotonic() - begun},
+        pages=[str(one.page) for one in examined],
+        numbers=mean_numbers([row for one in examined for row in one.numbers]),
+        flags=[f"{Path(one.page).name}: {flag}" for one in examined for flag in one.flags],
+    )
+
+
+def mean_numbers(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over the rows that have a number, by name."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}

@@ -28,6 +28,7 @@ class Layout:
         spatial_dims: 2 or 3, of the net.
         channels_in: channels that the net takes.
         channels_out: channels that it gives.
+        upscale: pixels of the result along Y and X to a pixel of the picture.
 
     Raises:
         InputError: letters that do not fit the shape or the net.
@@ -38,6 +39,7 @@ class Layout:
     spatial_dims: int
     channels_in: int = 1
     channels_out: int = 1
+    upscale: int = 1
 
     def __post_init__(self) -> None:
         axes, sizes = self.axes, dict(zip(self.axes, self.shape))
@@ -55,7 +57,7 @@ class Layout:
         if self.channels_in > 1 and sizes.get("C") != self.channels_in:
             raise InputError(
                 f"axes: expected a C axis of {self.channels_in} channels, as the model takes, "
-                f"found {_sizes(axes, self.shape)}"
+                f"found {_sizes(axes, self.shape)}. If they are the raw frames of one field, say so with axes=CYX"
             )
         if self.channels_in == 1 and self.channels_out > 1 and sizes.get("C", 1) > 1:
             raise InputError(
@@ -79,7 +81,10 @@ class Layout:
 
     @property
     def axes_out(self) -> str:
-        """Axes of the result: the picture's own, with a C before the spatial ones where the net makes channels."""
+        """Axes of the result: the picture's own, with a C before the spatial ones where the net makes channels, and
+        without C where it makes one of several."""
+        if self.channels_out == 1 and self.channels_in > 1:
+            return self.axes.replace("C", "")
         if self.channels_out == 1 or "C" in self.axes:
             return self.axes
         first = min(self.axes.index(letter) for letter in self.spatial)
@@ -90,6 +95,7 @@ class Layout:
         sizes = dict(zip(self.axes, self.shape))
         if self._joins_channels or "C" not in sizes:
             sizes["C"] = self.channels_out
+        sizes |= {letter: sizes[letter] * self.upscale for letter in "YX"}
         return tuple(sizes[letter] for letter in self.axes_out)
 
     def read(self, source: Callable[[Window], np.ndarray], window: Window) -> np.ndarray:
@@ -97,7 +103,7 @@ class Layout:
         return np.stack([self._read_one(source, item, window[1:]) for item in range(window[0].start, window[0].stop)])
 
     def write(self, sink: Callable[[Window, np.ndarray], None], window: Window, values: np.ndarray) -> None:
-        """Writes (n, [z,] h, w, C) at a window over (N, [Z,] H, W) to a sink that is indexed by `axes_out`."""
+        """Writes (n, [z,] h, w, C) at a window over (N, [Z,] s H, s W) to a sink that is indexed by `axes_out`."""
         for item, value in zip(range(window[0].start, window[0].stop), values, strict=True):
             where = self._place(item, window[1:])
             joined = "C" in self.axes_out and "C" not in self.batch

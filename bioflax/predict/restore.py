@@ -13,7 +13,7 @@ from bioflax.io import ImageFile
 from bioflax.ops.tiles import Window
 from bioflax.predict.layout import Layout
 from bioflax.predict.posterior import Posterior, fit_posterior, sample_windows
-from bioflax.predict.tiled import Write, predict_tiled, run_tiles
+from bioflax.predict.tiled import TileChoice, Write, per_axis, predict_tiled, run_tiles
 from bioflax.typing import Array, Params
 
 
@@ -38,6 +38,8 @@ class Restorer(Protocol):
     channels_out: int
     receptive_field: int
     stride: int
+    upscale: int
+    patch: tuple[int, ...] | None
 
     @property
     def blind_spot(self) -> bool: ...
@@ -45,7 +47,21 @@ class Restorer(Protocol):
 
 def layout_for(model: Restorer, source: ImageFile) -> Layout:
     """How the axes of an image map to those of a model."""
-    return Layout(source.axes, source.shape, model.spatial_dims, model.channels_in, model.channels_out)
+    return Layout(source.axes, source.shape, model.spatial_dims, model.channels_in, model.channels_out, model.upscale)
+
+
+def context(model: Restorer, tile: TileChoice) -> tuple[TileChoice, int | tuple[int, ...]]:
+    """The tile and the halo of a prediction, in pixels.
+
+    A net that looks at the whole of what it is given (`patch`: its training patches) sees tiles of that size whatever the
+    image, so that its statistics are those it learned with; a quarter of a tile on each side is left out. All others take
+    `tile` as it is, with the radius of their receptive field.
+    """
+    radius = model.receptive_field // 2
+    if model.patch is None:
+        return tile, radius
+    chosen = model.patch if tile in ("auto", None) else per_axis("tile", tile, model.spatial_dims)
+    return chosen, tuple(min(radius, size // 4) for size in chosen)
 
 
 def restore(
@@ -63,14 +79,21 @@ def restore(
         model: a loaded model.
         source: the image; only windows of it are read.
         layout: `layout_for(model, source)`.
-        write: takes a window over (N, [Z,] H, W) and the maps there, in the units of the image.
+        write: takes a window over (N, [Z,] s H, s W) and the maps there, in the units of the image.
         options: of `run_tiles`: tile, memory_gb, augment, compute_dtype, on_progress.
         posterior: put the observed pixel back into the prediction of a blind-spot net (`predict.posterior`).
 
     Raises:
-        InputError: `posterior` for a model that sees the pixel it predicts, or that predicts a scale.
+        InputError: `posterior` for a model that sees the pixel it predicts, or that predicts a scale; `augment` for one that
+            takes raw frames.
     """
     units = model.normalization
+    if options.get("augment") and model.channels_in > 1 and model.channels_out == 1:
+        raise InputError(
+            "augment: expected false for a model of raw frames: their stripes do not turn with the picture."
+        )
+    tile, halo = context(model, options.get("tile", "auto"))
+    options = {**options, "tile": tile}
 
     def observe(window: Window) -> np.ndarray:
         return layout.read(source.read_window, window).astype(np.float32)
@@ -95,8 +118,9 @@ def restore(
         read,
         write_in_units,
         layout.net_shape,
-        halo=model.receptive_field // 2,
+        halo=halo,
         stride=model.stride,
+        upscale=model.upscale,
         **options,
     )
 

@@ -58,7 +58,7 @@ def predict_file(
 
     def begin(path: Path, kind: np.dtype) -> ImageSink:
         big = math.prod(layout.shape_out) * kind.itemsize >= BIGTIFF_BYTES
-        return ImageSink(path, layout.shape_out, layout.axes_out, kind, opened.pixel_nm, big)
+        return ImageSink(path, layout.shape_out, layout.axes_out, kind, finer(opened.pixel_nm, model.upscale), big)
 
     # A folder that cannot be written or a disk without room shows here, before the work.
     sinks = {"image": begin(output, check_file_dtype(dtype))}
@@ -77,6 +77,13 @@ def predict_file(
         for sink in sinks.values():
             sink.abort()
     return {name: sink.path for name, sink in sinks.items()}
+
+
+def finer(pixel_nm: dict[str, float] | None, upscale: int) -> dict[str, float] | None:
+    """Pixel sizes of a result: along Y and X they shrink."""
+    if pixel_nm is None:
+        return None
+    return {axis: size / upscale if axis in "YX" else size for axis, size in pixel_nm.items()}
 
 
 def scale_path(output: Path) -> Path:

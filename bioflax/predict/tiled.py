@@ -30,6 +30,7 @@ def predict_tiled(
     *,
     halo: int | Sequence[int],
     stride: int | Sequence[int],
+    upscale: int = 1,
     tile: TileChoice = "auto",
     memory_gb: float | None = None,
     augment: bool = False,
@@ -39,11 +40,12 @@ def predict_tiled(
     """Predicts a batch of images tile by tile; equal to the whole to float32 rounding, whatever the tile.
 
     Args:
-        apply: `(variables, image) -> dict` of maps that have the sizes of the image, such as `Net.apply`.
+        apply: `(variables, image) -> dict` of maps that have the sizes of the image, Y and X times `upscale`, such as `Net.apply`.
         variables: of the net.
         image: (N, [Z,] H, W, C), in the net's normalised units; any size from one pixel on.
         halo: context on each side in pixels: `receptive_field // 2`; a number, or one per spatial axis.
         stride: total stride of the net; a number, or one per spatial axis.
+        upscale: pixels of the maps along Y and X to a pixel of the image.
         tile: sizes in pixels, halo included; "auto" chooses by memory; None predicts each image in one piece.
         memory_gb: memory to stay under, in 1e9 bytes; None takes half of what is free.
         augment: average over the eight turns and flips of the YX plane.
@@ -51,7 +53,7 @@ def predict_tiled(
         on_progress: called as `on_progress(tiles_done, tiles_total)`.
 
     Returns:
-        {"image": (N, [Z,] H, W, C_out) float32, and "scale" of the same shape where the net predicts one}.
+        {"image": (N, [Z,] s H, s W, C_out) float32, and "scale" of the same shape where the net predicts one}.
 
     Raises:
         InputError: an image without N and C axes, an impossible tile, or not enough memory for the smallest tile.
@@ -64,7 +66,7 @@ def predict_tiled(
     def write(window: Window, prediction: dict[str, np.ndarray]) -> None:
         for name, values in prediction.items():
             if name not in maps:
-                maps[name] = np.empty((*image.shape[:-1], values.shape[-1]), np.float32)
+                maps[name] = np.empty((*magnified(image.shape[:-1], upscale), values.shape[-1]), np.float32)
             maps[name][window] = values
 
     run_tiles(
@@ -75,6 +77,7 @@ def predict_tiled(
         image.shape,
         halo=halo,
         stride=stride,
+        upscale=upscale,
         tile=tile,
         memory_gb=memory_gb,
         augment=augment,
@@ -93,6 +96,7 @@ def run_tiles(
     *,
     halo: int | Sequence[int],
     stride: int | Sequence[int],
+    upscale: int = 1,
     tile: TileChoice = "auto",
     memory_gb: float | None = None,
     augment: bool = False,
@@ -106,7 +110,7 @@ def run_tiles(
 
     Args:
         read: gives (n, [z,] h, w, C) at a window over (N, [Z,] H, W).
-        write: takes a window over (N, [Z,] H, W) and the maps that belong there.
+        write: takes a window over (N, [Z,] s H, s W) and the maps that belong there.
         shape: (N, [Z,] H, W, C) of the source.
     """
     sizes = shape[:-1]
@@ -118,7 +122,7 @@ def run_tiles(
     while True:
         tiles = plan_tiles(sizes, chosen, halos, strides)
         try:
-            return _run(call, variables, read, write, sizes, tiles, augment, on_progress)
+            return _run(call, variables, read, write, sizes, tiles, upscale, augment, on_progress)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -157,6 +161,16 @@ def choose_tile(
     pixels = budget_pixels(apply, variables, shape[-1], halos, strides, memory_gb)
     fitted = fit_tile(spatial, halos, strides, pixels)
     return (max(1, min(count, pixels // math.prod(fitted))), *fitted)
+
+
+def magnified(sizes: Sequence[int], upscale: int) -> tuple[int, ...]:
+    """Sizes (N, [Z,] H, W) of the maps that a net with that upscale makes of an image: Y and X grow."""
+    return (*sizes[:-2], *(size * upscale for size in sizes[-2:]))
+
+
+def magnified_window(window: Window, upscale: int) -> Window:
+    """A window over (N, [Z,] H, W) of the image on the grid of the maps."""
+    return (*window[:-2], *(slice(span.start * upscale, span.stop * upscale) for span in window[-2:]))
 
 
 def compiled(apply: Apply, compute_dtype: Any = None) -> Apply:
@@ -204,6 +218,7 @@ def _run(
     write: Write,
     sizes: Sequence[int],
     tiles: Sequence[Tile],
+    upscale: int,
     augment: bool,
     on_progress: Progress | None,
 ) -> None:
@@ -216,7 +231,8 @@ def _run(
         started = None if tile is None else (tile, _predict(call, variables, block, augment))
         if waiting is not None:
             finished, prediction = waiting
-            write(finished.write, {name: np.asarray(value)[finished.crop] for name, value in prediction.items()})
+            crop, place = (magnified_window(span, upscale) for span in (finished.crop, finished.write))
+            write(place, {name: np.asarray(value)[crop] for name, value in prediction.items()})
             if on_progress is not None:
                 on_progress(done, len(tiles))
         waiting = started

@@ -1,0 +1,178 @@
+"""How good a super-resolving model is on held-out pairs: beside tuned classical methods, a bound, and what was measured at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioflax import metrics
+from bioflax.baselines.interpolate import bicubic, lanczos
+from bioflax.baselines.super_resolve import SUPER_RESOLVERS, Tuned, tune
+from bioflax.data.assemble import Prepared
+from bioflax.errors import InputError
+from bioflax.hub.probes import probe
+from bioflax.hub.store import LoadedModel
+from bioflax.metrics.resolution import radial_power
+from bioflax.optics import passband
+from bioflax.optics.psf.widefield import radial_frequency, widefield_otf
+from bioflax.optics.resolution_bounds import super_resolution_mse
+from bioflax.predict.honesty import examine
+from bioflax.predict.physics import FLOOR, Physics, physics_of
+
+JUDGED = 24  # held-out pictures that the summary looks at
+TUNED = 6  # other pictures that the classical methods are tuned on, with the truth before their eyes
+HONEST = ("null_space_energy", "chi_square", "rse_share", "rsp", "detail")
+
+
+def judge_pairs(model: LoadedModel, task: Any, prepared: Prepared, preview: Path) -> dict[str, Any]:
+    """Metrics, baselines and bounds on held-out pairs, under the same names; `probes.json` beside the preview.
+
+    `psnr_db` has the range of each target, and targets in units of their own are matched by gain and offset first.
+    `in_band_psnr_db` looks only at the frequencies that were measured. The baseline `best_linear` is what no linear method that
+    knows the power spectrum of the scene can pass; for a Gaussian process it is the bound of every method.
+
+    Returns:
+        {"metrics", "baselines", "bounds"}; empty where nothing is held out.
+    """
+    del task
+    if not prepared.validation:
+        return {"metrics": {}, "baselines": {}, "bounds": {}}
+    raw, target = (
+        np.asarray(prepared.normalization.invert(np.concatenate([np.asarray(b[name]) for b in prepared.validation])))
+        for name in ("image", "target")
+    )
+    chosen = np.linspace(0, len(raw) - 1, min(JUDGED, len(raw))).astype(int)
+    others = np.setdiff1d(np.arange(len(raw)), chosen)[:TUNED]
+    others = others if len(others) else chosen[:TUNED]
+    wide, truth = raw.mean(-1), target[..., 0]
+    output = model.restore(raw[chosen])
+    restored = output["image"][..., 0]
+    physics = known_physics(model)
+    score = make_score(physics, model.card.physics.get("units", "input") == "input")
+    tuned = tuned_methods(wide[others], truth[others], physics) if physics else {}
+    methods = {name: method.apply for name, method in tuned.items()} or {
+        "bicubic": lambda image: bicubic(image, model.upscale),
+        "lanczos": lambda image: lanczos(image, model.upscale),
+    }
+    baselines = {name: np.stack([method(image) for image in wide[chosen]]) for name, method in methods.items()}
+    save_preview(preview, wide[chosen], restored, truth[chosen], output.get("scale"), model.upscale)
+    judged = {
+        "metrics": score(restored, truth[chosen]),
+        "baselines": {name: score(images, truth[chosen]) for name, images in baselines.items()},
+        "bounds": {},
+    }
+    if physics and physics.frames == 1:
+        linear = best_linear(truth[chosen], wide[chosen], physics, prepared.simulator)
+        # Of a Gaussian process no method has a smaller error; of other scenes, no linear one.
+        exact = hasattr(prepared.simulator, "spectrum")
+        judged["bounds" if exact else "baselines"] |= linear if exact else {"best_linear": linear}
+    if physics:
+        honest = [examine(a, b, physics).numbers for a, b in zip(restored, raw[chosen])]
+        judged["metrics"] |= {name: float(np.mean([one[name] for one in honest])) for name in HONEST}
+        probes = probe(model, prepared.simulator, physics, tuned, judged["metrics"], preview.with_name("probes.json"))
+        judged["metrics"] |= probes
+    return judged
+
+
+def known_physics(model: LoadedModel) -> Physics | None:
+    """The physics of a model's card, None where the card does not hold the optics."""
+    try:
+        return physics_of(model)
+    except InputError:
+        return None
+
+
+def make_score(physics: Physics | None, same_unit: bool) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
+    """The protocol: mean over pictures of their metrics, images (N, sH, sW) against targets."""
+
+    def one(image: np.ndarray, target: np.ndarray) -> dict[str, float]:
+        image = image if same_unit else np.asarray(metrics.affine_match(image, target))
+        low, high = np.percentile(target, (0.1, 99.9)) if not same_unit else (target.min(), target.max())
+        found = {
+            "psnr_db": float(metrics.psnr(image, target, high - low)),
+            "ssim": float(metrics.ssim(image, target, high - low)),
+            "nrmse": float(metrics.nrmse(image, target)),
+        }
+        if physics is not None:
+            band = (physics.reach_per_px, physics.band_upscale)
+            found["in_band_psnr_db"] = passband.in_band_psnr_db(image, target, *band, high - low)
+        return found
+
+    def score(images: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        rows = [one(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(images, targets)]
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    return score
+
+
+def tuned_methods(images: np.ndarray, targets: np.ndarray, physics: Physics) -> dict[str, Tuned]:
+    """Every classical method with the parameters that come closest to the truth on some pictures: strong rivals."""
+    offset = float(physics.camera.offset_adu) if physics.camera is not None else float(images.min())
+    pairs = {"images": list(images), "targets": list(targets)}
+    return {
+        name: tune(name, **pairs, imaging=physics.imaging, offset=offset, sharpness=physics.sharpness)
+        for name in SUPER_RESOLVERS
+    }
+
+
+def best_linear(targets: np.ndarray, raw: np.ndarray, physics: Physics, simulator: Any = None) -> dict[str, float]:
+    """Least error of a linear method that knows the mean spectrum of the scene and the noise of each picture, as PSNR.
+
+    Args:
+        targets: (N, sH, sW).
+        raw: (N, H, W), even light.
+        physics: of the pictures.
+        simulator: whose `spectrum` is taken where it has one (a Gaussian process), for the exact bound.
+    """
+    shape = targets.shape[1:]
+    shown = np.ones(shape)
+    optics = physics.imaging.fine_optics
+    if physics.sharpness is not None:
+        nm = optics.wavelength_nm / physics.sharpness
+        shown = np.asarray(widefield_otf(shape, na=optics.na, wavelength_nm=nm, pixel_nm=optics.pixel_nm), np.float64)
+    otf = np.where(shown > FLOOR, np.asarray(physics.imaging.otf(shape)) / np.maximum(shown, FLOOR), 0.0)
+    exact = getattr(simulator, "spectrum", None)
+    form = None if exact is not None else mean_spectrum(targets)
+    rows = []
+    for target, picture in zip(np.asarray(targets, np.float64), raw):
+        if exact is not None:
+            bound = super_resolution_mse(exact, _otf_on(exact.shape, physics), simulator.noise_std**2, physics.upscale)
+        else:
+            noise = float(np.mean(physics.variance(picture, picture)[0]))
+            bound = super_resolution_mse(form * target.var(), otf, noise, physics.upscale)
+        spread = float(np.ptp(target))
+        rows.append([20 * np.log10(spread) - 10 * np.log10(max(mse, 1e-30)) for mse in (bound.mse, bound.in_band_mse)])
+    return dict(zip(("psnr_db", "in_band_psnr_db"), np.mean(rows, 0).tolist()))
+
+
+def mean_spectrum(targets: np.ndarray) -> np.ndarray:
+    """Mean radial power spectrum of pictures of unit variance, on their FFT grid; its mean is 1."""
+    curves = []
+    for target in np.asarray(targets, np.float64):
+        frequency, power = radial_power(target / max(target.std(), 1e-12), window="hann")
+        curves.append(power)
+    radius = np.asarray(radial_frequency(targets.shape[1:]))
+    # The lowest ring is what the window leaks of the mean: the next one stands for it.
+    spectrum = np.interp(radius, frequency[1:], np.mean(curves, 0)[1:])
+    spectrum[0, 0] = 0.0
+    return spectrum / spectrum.mean()
+
+
+def _otf_on(shape: tuple[int, int], physics: Physics) -> np.ndarray:
+    return np.asarray(physics.imaging.otf(shape), np.float64)
+
+
+def save_preview(
+    path: Path, wide: np.ndarray, restored: np.ndarray, truth: np.ndarray, scale: np.ndarray | None, upscale: int
+) -> None:
+    """Input (enlarged), output and target for the page, as .npz; written aside and renamed."""
+    arrays = {"input": np.stack([bicubic(image, upscale) for image in wide]), "output": restored, "target": truth}
+    if scale is not None:
+        arrays["scale"] = scale[..., 0]
+    aside = path.with_suffix(".part")
+    with aside.open("wb") as stream:
+        np.savez_compressed(stream, names=np.array([f"held out {n}" for n in range(len(wide))]), **arrays)
+    aside.replace(path)

@@ -1,0 +1,147 @@
+"""A super-resolving model on an image file, with the maps that say what of the result was measured and what is prior."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bioflax.errors import InputError
+from bioflax.io import ImageFile, ImageSink, image_from_array, image_stem, open_image
+from bioflax.ops.tiles import Window
+from bioflax.predict.honesty import Honesty, examine
+from bioflax.predict.layout import Layout
+from bioflax.predict.physics import Physics
+from bioflax.predict.restore import Restorer, layout_for, restore
+from bioflax.predict.stream import finer, predict_file
+
+FINE = ("measured", "prior", "null_space")
+COARSE = ("chi_square", "error")
+HONESTY = "_honesty.json"
+
+
+@dataclass(frozen=True)
+class Examined:
+    """`files`: what was written; `page`: the .json that a page is made of; `numbers` of all planes; `flags`, each once."""
+
+    files: list[Path]
+    page: Path
+    numbers: list[dict[str, float]] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+
+
+def predict_honest_file(
+    model: Restorer,
+    source: str | Path,
+    output: str | Path,
+    physics: Physics,
+    axes: str | None = None,
+    *,
+    dtype: Any = None,
+    **options: Any,
+) -> Examined:
+    """Restores an image file and examines the result, plane by plane.
+
+    Beside the result stand, as float32 OME-TIFF, `<name>_measured.tif` and `<name>_prior.tif` (they add up to the result before it
+    is rounded), `<name>_null_space.tif` (local share of the prior), and on the camera's grid `<name>_chi_square.tif` and
+    `<name>_error.tif`; `<name>_honesty.json` has the numbers, `<name>_honesty.npz` the pictures for the page.
+
+    Args:
+        model: a loaded super-resolving model.
+        source: an image file, small enough to be held in memory.
+        output: `.tif` of the result.
+        physics: how the pictures came about.
+        axes: of the source; None takes its metadata.
+        dtype: of the result; None keeps an integer source's own.
+        options: as `predict_file`.
+
+    Raises:
+        InputError: as `predict_file`; a model of several output channels.
+    """
+    if model.channels_out != 1:
+        raise InputError(f"honesty: expected a model that makes one channel, found {model.channels_out}.")
+    opened, output = open_image(source, axes), Path(output)
+    opened = image_from_array(opened.read(), opened.axes, opened.pixel_nm, str(opened.path))
+    layout = layout_for(model, opened)
+    written = list(predict_file(model, opened, output, dtype=dtype, **options).values())
+    pixel = (opened.pixel_nm or {}).get("X")
+    judged = getattr(model.card, "metrics", {}) or {}
+
+    def look(restored: np.ndarray, raw: np.ndarray) -> Honesty:
+        return examine(restored, raw, physics, judged=judged, pixel_nm=pixel)
+
+    rows = [look(*pair) for pair in planes(model, opened, layout, options)]
+    stem, folder = image_stem(output), output.parent
+    for name in (*FINE, *COARSE):
+        path = folder / f"{stem}_{name}.tif"
+        write_maps(path, [row.maps[name] for row in rows], layout, opened, model.upscale if name in FINE else 1)
+        written.append(path)
+    flags = list(dict.fromkeys(flag for row in rows for flag in row.flags))
+    page = folder / f"{stem}{HONESTY}"
+    write_page_files(page, rows, physics, str(opened.path.name), output)
+    return Examined([*written, page], page, [row.numbers for row in rows], flags)
+
+
+def planes(
+    model: Restorer, source: ImageFile, layout: Layout, options: dict[str, Any]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(result (sH, sW), raw (H, W, frames)) of every plane, in the unit of the file and unrounded."""
+    results = np.empty((layout.net_shape[0], *(side * model.upscale for side in layout.net_shape[-3:-1])), np.float32)
+
+    def write(window: Window, maps: dict[str, np.ndarray]) -> None:
+        results[window] = maps["image"][..., 0]
+
+    options = {name: value for name, value in options.items() if name not in ("on_progress", "posterior")}
+    restore(model, source, layout, write, options)
+    whole = tuple(slice(0, side) for side in layout.net_shape[1:-1])
+    raws = [layout.read(source.read_window, (slice(n, n + 1), *whole))[0] for n in range(layout.net_shape[0])]
+    return list(zip(results, raws))
+
+
+def write_maps(path: Path, maps: list[np.ndarray], layout: Layout, source: ImageFile, upscale: int) -> None:
+    """One map of every plane as an OME-TIFF with the axes of the result."""
+    shape = dict(zip(layout.axes, layout.shape)) | dict(zip("YX", maps[0].shape))
+    axes = layout.axes_out
+    sizes = tuple(shape.get(letter, 1) for letter in axes)
+    sink = ImageSink(path, sizes, axes, np.float32, finer(source.pixel_nm, upscale))
+    place = Layout(axes, sizes, 2)
+    try:
+        for number, values in enumerate(maps):
+            window = (slice(number, number + 1), *(slice(0, side) for side in values.shape))
+            place.write(sink.write_window, window, values[None, ..., None])
+        sink.commit()
+    finally:
+        sink.abort()
+
+
+def write_page_files(page: Path, rows: list[Honesty], physics: Physics, source: str, output: Path) -> None:
+    """The numbers as JSON and the pictures of the middle plane as .npz, each aside and then renamed."""
+    middle = rows[len(rows) // 2]
+    facts = {
+        "schema": 1,
+        "source": source,
+        "output": output.name,
+        "upscale": physics.upscale,
+        "fine_nm": physics.fine_nm,
+        "cutoff_nm": 1.0 / physics.reach_per_nm,
+        "frames": physics.frames,
+        "same_unit": physics.same_unit,
+        "noise": middle.noise,
+        "numbers": [row.numbers for row in rows],
+        "flags": list(dict.fromkeys(flag for row in rows for flag in row.flags)),
+    }
+    pictures = {**middle.maps, "image": middle.maps["measured"] + middle.maps["prior"]}
+    _aside(page.with_suffix(".npz"), lambda stream: np.savez_compressed(stream, **pictures))
+    text = json.dumps(facts, indent=1, allow_nan=False) + "\n"
+    _aside(page, lambda stream: stream.write(text.encode()))
+
+
+def _aside(path: Path, write: Callable[[Any], Any]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as stream:
+        write(stream)
+    part.replace(path)

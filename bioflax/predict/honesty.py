@@ -1,0 +1,184 @@
+"""What of a super-resolved picture was measured, what is prior, and whether it agrees with the raw data.
+
+Beyond the cut-off of the optics there is no data. A result is split into its part inside the measured band and the rest, which
+only the training can have put there; it is pushed through the optics again and held against the raw picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bioflax.errors import InputError
+from bioflax.metrics import error_map, false_structures
+from bioflax.optics import passband
+from bioflax.predict.physics import Physics
+
+LARGEST_PX = 4096  # a side of the fine picture: a spectrum is that of the whole
+WINDOW_PX = 9  # camera pixels of the local maps
+TOLERANCE = 0.15  # chi-square may lie that far from 1 for reasons that are not the result's: gain known to some percent
+PRIOR_GROWTH, ERROR_GROWTH = 1.5, 1.5  # times the model's own value on the data that it was judged on
+LEAST_DETAIL = 0.5  # of the model's own
+LEAST_RSP = 0.9
+PIXEL_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Honesty:
+    """The maps and numbers of one picture.
+
+    Attributes:
+        maps: on the fine grid `measured`, `prior` (they add up to the result), `null_space` (local share of the prior, 0 to 1);
+            on the camera grid `chi_square` (local), `error` (|result through a Gaussian blur - raw|, after SQUIRREL), `raw`, `seen`
+            (the result through the optics).
+        numbers: `null_space_energy`, `chi_square`, `chi_square_limit`, `rse`, `rse_share` (of the raw picture's range), `rsp`,
+            `detail` (power of the raw picture's finest measured structure over that of its coarse one, noise taken off),
+            `blank_chi_square`, `false_structures_per_um2` (only where the raw picture holds nothing but noise), `gain`, `offset`.
+        flags: one line for each thing that speaks against the result; empty where nothing does.
+        noise: where the noise variance comes from.
+    """
+
+    maps: dict[str, np.ndarray]
+    numbers: dict[str, float]
+    flags: list[str] = field(default_factory=list)
+    noise: str = "the camera"
+
+
+def examine(
+    restored: np.ndarray,
+    raw: np.ndarray,
+    physics: Physics,
+    *,
+    judged: dict[str, Any] | None = None,
+    pixel_nm: float | None = None,
+) -> Honesty:
+    """Splits a result and holds it against the raw data.
+
+    Args:
+        restored: (sH, sW), what the model made.
+        raw: (H, W) or (H, W, frames), what the camera took, counts.
+        physics: how the picture came about.
+        judged: metrics of the model's card: what these numbers were on the data that it was judged on.
+        pixel_nm: of the camera, from the file, where it says so.
+
+    Raises:
+        InputError: a picture too large for one spectrum, or sizes that do not fit.
+    """
+    restored = np.asarray(restored, np.float64)
+    wide = np.asarray(raw, np.float64)
+    wide = wide.mean(-1) if wide.ndim == 3 else wide
+    expected_shape = tuple(side * physics.upscale for side in wide.shape)
+    if restored.shape != expected_shape:
+        raise InputError(
+            f"honesty: expected a result of {expected_shape} pixels for this picture, found {restored.shape}."
+        )
+    if max(restored.shape) > LARGEST_PX:
+        raise InputError(
+            f"honesty: expected at most {LARGEST_PX} pixels a side of the result, found {restored.shape}; crop the picture."
+        )
+    band = {"cutoff_per_px": physics.reach_per_px, "upscale": physics.band_upscale}
+    measured, prior = passband.split(restored, **band)
+    window = WINDOW_PX * physics.upscale | 1
+    seen = physics.through_optics(restored)
+    gain, offset = (1.0, 0.0) if physics.same_unit else passband.fit_affine(seen, wide)
+    seen = gain * seen + offset
+    variance, noise = physics.variance(seen, wide)
+    chi, chi_map = passband.chi_square(seen, wide, variance, window_px=WINDOW_PX)
+    level = np.full_like(wide, wide.mean())
+    blank, _ = passband.chi_square(level, wide, physics.variance(level, wide)[0], window_px=WINDOW_PX)
+    squirrel = error_map(restored, wide, physics.upscale)
+    spread = float(np.subtract(*np.percentile(wide, (99.9, 0.1))))
+    numbers = {
+        "null_space_energy": passband.null_space_energy(restored, **band),
+        "chi_square": chi,
+        "chi_square_limit": passband.chi_square_limit(wide.size, tolerance=TOLERANCE),
+        "rse": squirrel.rse,
+        "rse_share": squirrel.rse / max(spread, 1e-12),
+        "rsp": squirrel.rsp,
+        **dict(zip(("detail", "detail_error"), detail_of(wide, float(np.mean(variance)), physics))),
+        "blank_chi_square": blank,
+        "gain": float(gain),
+        "offset": float(offset),
+    }
+    if blank <= numbers["chi_square_limit"]:
+        contrast = 3.0 * float(np.sqrt(np.mean(variance))) / max(abs(gain), 1e-12)
+        found = false_structures(restored, float(np.median(restored)), contrast, physics.fine_nm)
+        numbers["false_structures_per_um2"] = found.per_um2
+    maps = {
+        "measured": measured,
+        "prior": prior,
+        "null_space": passband.null_space_map(restored, **band, window_px=window),
+        "chi_square": chi_map,
+        "error": squirrel.map,
+        "raw": wide,
+        "seen": seen,
+    }
+    maps = {name: np.asarray(values, np.float32) for name, values in maps.items()}
+    return Honesty(maps, numbers, flags_of(numbers, judged or {}, physics, pixel_nm), noise)
+
+
+def detail_of(wide: np.ndarray, noise: float, physics: Physics) -> tuple[float, float]:
+    """How much of a picture's power lies near the cut-off, and the standard error that noise gives it.
+
+    Mean power between 0.5 and 0.8 of the cut-off of the optics over that between 0.1 and 0.4, each with the noise taken off: a
+    wider spot lowers it, and so does a coarser scene. A result can agree with a blurred picture and be blurred itself;
+    chi-square does not see that.
+    """
+    from bioflax.metrics import radial_power
+
+    frequency, power = radial_power(wide, window="hann")
+    place = frequency / (
+        float(physics.imaging.cutoff_per_px) * physics.upscale
+    )  # cycles per camera pixel, of the cut-off
+    fine, coarse = (place >= 0.5) & (place < 0.8), (place >= 0.1) & (place < 0.4)
+    if not fine.any() or not coarse.any():
+        return float("nan"), float("nan")
+    base = max(float(power[coarse].mean()) - noise, 1e-12)
+    modes = 0.25 * np.pi * (0.8**2 - 0.5**2) * float(physics.imaging.cutoff_per_px * physics.upscale) ** 2 * wide.size
+    return (float(power[fine].mean()) - noise) / base, noise * float(np.sqrt(2.0 / max(modes, 1.0))) / base
+
+
+def flags_of(
+    numbers: dict[str, float], judged: dict[str, Any], physics: Physics, pixel_nm: float | None = None
+) -> list[str]:
+    """What speaks against a result, in words; `judged` has the model's own numbers."""
+    flags = []
+    if numbers["chi_square"] > numbers["chi_square_limit"]:
+        flags.append(
+            f"The result does not agree with the raw data: chi-square {numbers['chi_square']:.2f}, at most "
+            f"{numbers['chi_square_limit']:.2f} can be noise. Wrong spot, wrong pixel size, or structures that are not there."
+        )
+    known = judged.get("null_space_energy")
+    if known and numbers["null_space_energy"] > PRIOR_GROWTH * known:
+        flags.append(
+            f"More of it is prior than on the data the model was judged on: {100 * numbers['null_space_energy']:.1f} % of the "
+            f"contrast lies beyond what was measured, there {100 * known:.1f} %."
+        )
+    known = judged.get("rse_share")
+    if known and numbers["rse_share"] > ERROR_GROWTH * known:
+        flags.append(
+            f"The error towards the raw picture (RSE) is {numbers['rse_share'] / known:.1f} times that on the data the model was "
+            "judged on."
+        )
+    known = judged.get("detail")
+    if known and numbers["detail"] + 3 * numbers["detail_error"] < LEAST_DETAIL * known:
+        flags.append(
+            f"The raw picture has {100 * numbers['detail'] / known:.0f} % of the fine detail that the model was judged on: a wider "
+            "spot (defocus, aberration, another NA) or a coarser scene."
+        )
+    if numbers["rsp"] < LEAST_RSP and numbers["blank_chi_square"] > numbers["chi_square_limit"]:
+        flags.append(f"The result hardly correlates with the raw picture (RSP {numbers['rsp']:.2f}).")
+    if "false_structures_per_um2" in numbers:
+        rate = numbers["false_structures_per_um2"]
+        found = (
+            f"{rate:.3g} structures per square micrometre stand in the result" if rate else "the result shows nothing"
+        )
+        flags.append(f"The raw picture holds nothing but noise; {found}.")
+    pixel = float(physics.imaging.optics.pixel_nm)
+    if pixel_nm is not None and abs(pixel_nm / pixel - 1) > PIXEL_TOLERANCE:
+        flags.append(
+            f"The camera pixel of the file is {pixel_nm:.4g} nm, that of the model {pixel:.4g} nm: wrong scale for this model."
+        )
+    return flags

@@ -1,0 +1,135 @@
+"""How the pictures of a super-resolving model come about: from its card, and from what the user knows better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from bioflax.errors import InputError
+from bioflax.optics.camera import EMCCD, SCMOS
+from bioflax.optics.imaging import Imaging, bin_mean
+from bioflax.optics.psf.widefield import WidefieldOptics, blur, widefield_otf
+
+OPTICS = ("na", "wavelength_nm", "refractive_index", "defocus_nm", "haze", "haze_nm")
+FLOOR = 1e-3  # of a transfer function that is divided by
+
+
+@dataclass(frozen=True)
+class Physics:
+    """What turns a result on the fine grid into the picture that the camera took.
+
+    Attributes:
+        imaging: optics, camera pixel and upscale.
+        reach_per_nm: highest frequency that was measured, cycles per nm: the cut-off of the optics; with structured illumination
+            that much higher as the stripes are fine.
+        sharpness: the model's targets are objects as a microscope with this many times the cut-off sees them; None: the object.
+        camera: from photons to counts, or None where it is not known.
+        frames: raw pictures of one field; their mean is the wide-field picture.
+        same_unit: the result is in the unit of the raw picture; else gain and offset are fitted first.
+    """
+
+    imaging: Imaging
+    reach_per_nm: float
+    sharpness: float | None = None
+    camera: Any = None
+    frames: int = 1
+    same_unit: bool = True
+
+    @property
+    def upscale(self) -> int:
+        """Fine pixels along a camera pixel."""
+        return self.imaging.upscale
+
+    @property
+    def fine_nm(self) -> float:
+        """Side of a fine pixel, nm."""
+        return float(self.imaging.optics.pixel_nm) / self.upscale
+
+    @property
+    def reach_per_px(self) -> float:
+        """`reach_per_nm` in cycles per fine pixel."""
+        return self.reach_per_nm * self.fine_nm
+
+    @property
+    def band_upscale(self) -> int:
+        """What the camera's own pixels cut off the measured band: nothing where several frames tell folded frequencies apart."""
+        return self.upscale if self.frames == 1 else 1
+
+    def through_optics(self, fine: np.ndarray, mirror_px: int = 32) -> np.ndarray:
+        """A result (sH, sW) as the camera would have seen it: (H, W), in the unit of the result."""
+        shape = tuple(side + 2 * mirror_px for side in fine.shape)
+        otf = np.asarray(self.imaging.otf(shape), np.float64)
+        if self.sharpness is not None:  # what the target lost already is not taken away twice
+            optics = self.imaging.fine_optics
+            shown = widefield_otf(
+                shape, na=optics.na, wavelength_nm=optics.wavelength_nm / self.sharpness, pixel_nm=optics.pixel_nm
+            )
+            shown = np.asarray(shown, np.float64)
+            otf = np.where(shown > FLOOR, otf / np.maximum(shown, FLOOR), 0.0)
+        return np.asarray(bin_mean(np.asarray(blur(jnp.asarray(fine), jnp.asarray(otf))), self.upscale))
+
+    def variance(self, expected: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, str]:
+        """Noise variance of a raw picture (H, W), the mean of the frames, at its expected counts; and where it comes from."""
+        if self.camera is not None:
+            photons = jnp.maximum(self.camera.to_photons(jnp.asarray(expected)), 0.0)
+            return np.asarray(self.camera.variance(photons), np.float64) / self.frames + 1 / 12, "the camera"
+        from bioflax.preflight.noise import from_single
+
+        noise = from_single(np.asarray(raw, np.float64)[None])
+        if noise is None:
+            return np.full(raw.shape, max(float(np.var(raw)), 1e-12)), "the spread of the picture"
+        return noise.variance(expected), "the picture itself"
+
+
+def physics_of(
+    model: Any,
+    *,
+    na: float | None = None,
+    wavelength_nm: float | None = None,
+    pixel_nm: float | None = None,
+    camera: Any = None,
+) -> Physics:
+    """The physics of a model's pictures.
+
+    Args:
+        model: a loaded super-resolving model; its card has what it was trained with.
+        na, wavelength_nm, pixel_nm: of the microscope and the camera, where they differ from the card or are not in it.
+        camera: as `optics.camera`; None takes that of the card.
+
+    Raises:
+        InputError: the card does not hold what is needed, and it was not given.
+    """
+    found = dict(getattr(model.card, "physics", {}) or {})
+    given = {"na": na, "wavelength_nm": wavelength_nm, "pixel_nm": pixel_nm}
+    optics = {name: value if value is not None else found.get(name) for name, value in given.items()}
+    missing = [name for name, value in optics.items() if value is None]
+    if missing:
+        raise InputError(
+            f"honesty: what was measured and what is prior needs the optics; missing: {', '.join(missing)}, neither in the "
+            f"model's card nor given. Give {' '.join(f'optics.{name}=...' for name in missing)}."
+        )
+    optics |= {name: found[name] for name in OPTICS if name not in optics and found.get(name) is not None}
+    microscope = WidefieldOptics(**optics)
+    reach = float(microscope.cutoff_per_nm)
+    stripes = found.get("illumination")
+    if stripes:
+        reach += 1.0 / float(np.max(stripes["period_nm"]))
+    return Physics(
+        imaging=Imaging(microscope, model.upscale),
+        reach_per_nm=reach,
+        sharpness=found.get("sharpness"),
+        camera=camera if camera is not None else camera_of(found.get("camera")),
+        frames=int(found.get("frames") or 1),
+        same_unit=found.get("units", "input") == "input",
+    )
+
+
+def camera_of(found: Any) -> Any:
+    """A camera from the plain numbers of a card; None where there is none, or where it had maps."""
+    if not isinstance(found, dict) or any(isinstance(value, str) for name, value in found.items() if name != "kind"):
+        return None
+    kind = {"SCMOS": SCMOS, "EMCCD": EMCCD}.get(str(found.get("kind")))
+    return None if kind is None else kind(**{name: value for name, value in found.items() if name != "kind"})
