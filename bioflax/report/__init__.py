@@ -11,6 +11,7 @@ from bioflax.report.evaluation import render_evaluation
 from bioflax.report.files import read_json
 from bioflax.report.localization import PREDICTED, render_localization, render_prediction, render_predictions
 from bioflax.report.preflight import render_preflight
+from bioflax.report.super_resolution import EXAMINED, render_honesty, render_honesty_pages
 from bioflax.report.train import render_train
 
 RENDERERS = {"preflight.json": render_preflight, "summary.json": render_evaluation, "metrics.jsonl": render_train}
@@ -36,11 +37,11 @@ def render(run_dir: str | os.PathLike) -> Path:
         (render_found_page if holds_found(path) else render_prediction)(path)
         for path in sorted(folder.glob(f"*{PREDICTED}"))
     ]
+    pages += [render_honesty(path) for path in sorted(folder.glob(f"*{EXAMINED}"))]
     if pages:
         return pages[0] if len(pages) == 1 else folder
-    raise InputError(
-        f"dir: expected a folder with one of {', '.join([*RENDERERS, f'*{PREDICTED}'])}, found none in {folder}."
-    )
+    names = ", ".join([*RENDERERS, f"*{PREDICTED}", f"*{EXAMINED}"])
+    raise InputError(f"dir: expected a folder with one of {names}, found none in {folder}.")
 
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "render_detection",
     "render_evaluation",
     "render_found",
+    "render_honesty",
+    "render_honesty_pages",
     "render_localization",
     "render_prediction",
     "render_predictions",

@@ -1,4 +1,4 @@
-"""The page of a training run, from metrics.jsonl, result.json, config.yaml and preview.npz."""
+"""The page of a training run, from metrics.jsonl, result.json, config.yaml, preview.npz and, of super-resolution, probes.json."""
 
 from __future__ import annotations
 
@@ -14,8 +14,30 @@ from bioflax.report import curves, figures
 from bioflax.report.detection_figures import judged_panel, overlays
 from bioflax.report.files import read_arrays, read_json, read_lines, text_of
 from bioflax.report.page import Figure, Page, Section, Table, duration, number, write_page
+from bioflax.report.super_resolution_curves import power
+from bioflax.report.super_resolution_probes import probe_sections
 
 SHOWN = 4  # fields of the preview
+FEW = 6  # metrics in one table beside those of the baselines; what only the model has goes below
+NAMES = {
+    "psnr_db": "PSNR (dB)",
+    "si_psnr_db": "SI-PSNR (dB)",
+    "in_band_psnr_db": "in-band PSNR (dB)",
+    "ssim": "SSIM",
+    "nrmse": "NRMSE",
+    "null_space_energy": "share of the prior (0 to 1)",
+    "chi_square": "chi-square (1: agrees with the raw picture)",
+    "rse_share": "RSE (share of the range)",
+    "rsp": "RSP",
+    "detail": "fine detail of the raw pictures (0 to 1)",
+    "false_structures_per_um2": "false structures in an empty field (1 / µm²)",
+    "resolved_half_nm": "half of the pairs of lines told apart from (nm)",
+}
+UNITS = {"_per_um2": " (1 / µm²)", "_um2": " (µm²)", "_um": " (µm)", "_nm": " (nm)", "_px": " (px)", "_db": " (dB)"}
+IN_BAND = (
+    "In-band PSNR looks only at frequencies that were measured: what a result can be blamed for, whatever its prior. The "
+    "bound is that of linear methods that know the power spectrum; of a Gaussian process it is that of every method."
+)
 OWN_AXIS = {"step", "seconds", "loss", "validation_loss"}  # not drawn as small multiples
 
 
@@ -35,7 +57,10 @@ def render_train(run_dir: str | os.PathLike) -> Path:
     result, preview = read_json(folder / "result.json"), read_arrays(folder / "preview.npz")
     train = [line for line in lines if "loss" in line]
     validation = [line for line in lines if "validation_loss" in line]
-    sections = [outcome(result), learning(train, validation), pictures(preview), detail(preview)]
+    probes = read_json(folder / "probes.json")
+    physics = read_json(folder / "model" / "card.json").get("physics") or {}
+    sections = [outcome(result), *probe_sections(probes, physics), learning(train, validation), pictures(preview)]
+    sections.append(detail(preview, physics))
     page = Page(
         title=f"Training: {result.get('experiment') or folder.resolve().name}",
         subtitle=f"{result.get('task') or 'model'} trained in {folder.name}.",
@@ -75,12 +100,37 @@ def outcome(result: dict[str, Any]) -> Section | None:
     parts.append(("bound", result.get("bounds") or {}))
     parts = [(name, flat(values)) for name, values in parts]
     names = list(dict.fromkeys(metric for _, values in parts for metric in values))
+    tables = tables_of(parts, names, str(result.get("protocol") or ""))
+    return Section("Results", notices=notices, tables=tables) if notices or tables else None
+
+
+def tables_of(parts: list[tuple[str, dict[str, float]]], names: list[str], protocol: str) -> list[Table]:
+    """Metrics of all methods; where they are many, what only the model has in a table of its own."""
+    own = []
+    if len(names) > FEW:
+        own = [name for name in names if all(name not in values for method, values in parts if method != "model")]
+        own = own if len(own) < len(names) else []
+    names = [name for name in names if name not in own]
     tables = []
     if names:
-        rows = [[n, *(number(v.get(metric), 3) for metric in names)] for n, v in parts if v]
+        rows = [[n.replace("_", " "), *(number(v.get(metric), 3) for metric in names)] for n, v in parts if v]
         strong = [at for at, row in enumerate(rows) if row[0] == "model"]
-        tables = [Table(["method", *names], rows, str(result.get("protocol") or ""), strong)]
-    return Section("Results", notices=notices, tables=tables) if notices or tables else None
+        caption = " ".join(filter(None, [protocol, IN_BAND if "in_band_psnr_db" in names else ""]))
+        tables.append(Table(["method", *map(heading, names)], rows, caption, strong))
+    if own:
+        values = dict(parts)["model"]
+        tables.append(Table(["of the model alone", ""], [[heading(name), number(values[name], 3)] for name in own]))
+    return tables
+
+
+def heading(metric: str) -> str:
+    """A metric's name for readers: `rmse_lateral_nm` becomes `rmse lateral (nm)`."""
+    if metric in NAMES:
+        return NAMES[metric]
+    for ending, unit in UNITS.items():
+        if metric.endswith(ending):
+            return metric.removesuffix(ending).replace("_", " ") + unit
+    return metric.replace("_", " ")
 
 
 def flat(values: dict[str, Any]) -> dict[str, float]:
@@ -135,12 +185,12 @@ def found_pictures(preview: dict[str, np.ndarray]) -> Section:
     return Section("Pictures", text, figures=[drawn])
 
 
-def detail(preview: dict[str, np.ndarray]) -> Section | None:
-    """Mean power spectra of the preview, and ring correlation with the target where there is one."""
+def detail(preview: dict[str, np.ndarray], physics: dict[str, Any]) -> Section | None:
+    """Mean power spectra of the preview, ring correlation with the target where there is one, the cut-off where it is known."""
     if "input" not in preview or "output" not in preview or min(preview["input"].shape[-2:]) < 8:
         return None
     shown = [name for name in ("input", "output", "target") if name in preview]
-    power = {name: mean_curve([radial_power(image, window="hann") for image in preview[name]]) for name in shown}
+    spectra = {name: mean_curve([radial_power(image, window="hann") for image in preview[name]]) for name in shown}
     correlation = {}
     if "target" in preview:
         for name in ("input", "output"):
@@ -149,7 +199,23 @@ def detail(preview: dict[str, np.ndarray]) -> Section | None:
     caption = "Power below that of the target at high frequencies is over-smoothing, above it is noise."
     if not correlation:
         caption = "What the network took away: the gap between input and output."
-    return Section("Detail", figures=[Figure("spectra", curves.spectra(power, correlation), caption)])
+    drawn = [Figure("spectra", curves.spectra(spectra, correlation), caption)]
+    if physics.get("upscale") and all(physics.get(name) for name in ("na", "wavelength_nm", "pixel_nm")):
+        drawn.append(cutoff(preview, shown, physics))
+    return Section("Detail", figures=drawn)
+
+
+def cutoff(preview: dict[str, np.ndarray], shown: list[str], physics: dict[str, Any]) -> Figure:
+    """Power in physical units with the cut-off of the optics, of a super-resolving model."""
+    per_nm = 2.0 * physics["na"] / physics["wavelength_nm"]
+    if physics.get("illumination"):  # stripes bring higher frequencies into the band
+        per_nm += 1.0 / float(np.max(physics["illumination"]["period_nm"]))
+    fine_nm = physics["pixel_nm"] / physics["upscale"]
+    camera_nm = physics["pixel_nm"] if physics.get("frames", 1) == 1 and physics["upscale"] > 1 else None
+    lines = {name: (preview[name], fine_nm) for name in shown}
+    png = power(lines, cutoff_nm=1.0 / per_nm, camera_nm=camera_nm, unit="grey levels")
+    words = "The same power in physical units: what the output has in the shaded region is prior. Input: enlarged."
+    return Figure("cutoff", png, words)
 
 
 def mean_curve(lines: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
