@@ -79,7 +79,14 @@ def outline(build: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
 
     Its attributes are real; `purify` of it gives a `Net` whose `variables` are shapes, to be replaced by loaded arrays.
     """
-    return nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: build(_SameKey()))
+
+
+class _SameKey:
+    """In place of `nnx.Rngs` where only shapes matter: under tracing, counting the keys of 800 layers takes many seconds."""
+
+    def params(self) -> jax.Array:
+        return jax.random.key(0)
 
 
 def flatten_paths(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,10 +97,8 @@ class FinerMethods:
     def _classical(self, name: str, wide: np.ndarray) -> np.ndarray:
         if name in INTERPOLATIONS:
             return INTERPOLATIONS[name](wide, self.upscale)
-        camera = self.physics.camera
-        # Without a camera the darkest pixels stand for no light.
-        offset = float(np.mean(camera.offset_adu)) if camera is not None else float(np.percentile(wide, 0.1))
-        return SUPER_RESOLVERS[name](wide, self.physics.imaging, offset=offset, **default_parameters(name))
+        parameters = {"offset": camera_offset(self.physics, wide), **default_parameters(name)}
+        return SUPER_RESOLVERS[name](wide, self.physics.imaging, **parameters)
 
     def extra(self, noisy: np.ndarray, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
         """`ms_ssim`, `decorrelation_px`, `rse`, `rsp`; with known optics also `in_band_psnr_db` and `null_space_energy`."""
@@ -118,6 +116,12 @@ class FinerMethods:
             found["in_band_psnr_db"] = passband.in_band_psnr_db(matched, target, *band, high - low)
             found["null_space_energy"] = passband.null_space_energy(image, *band)
         return {name: float(value) for name, value in found.items()}
+
+
+def camera_offset(physics: Physics, image: np.ndarray) -> float:
+    """Counts without light: of the camera, or, where none is known, the darkest pixels."""
+    camera = physics.camera
+    return float(np.mean(camera.offset_adu)) if camera is not None else float(np.percentile(image, 0.1))
 
 
 def fitting_baselines(physics: Physics | None, asked: Sequence[str]) -> tuple[str, ...]:

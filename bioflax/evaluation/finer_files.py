@@ -15,7 +15,7 @@ from bioflax.baselines.sim_parameters import estimate_illumination
 from bioflax.data import pair_files
 from bioflax.errors import InputError
 from bioflax.evaluation.evaluate import judge
-from bioflax.evaluation.finer import FinerMethods, fitting_baselines, plain_shifts
+from bioflax.evaluation.finer import FinerMethods, camera_offset, fitting_baselines, plain_shifts
 from bioflax.evaluation.methods import EvaluationItem
 from bioflax.evaluation.scoring import choose_scoring
 from bioflax.evaluation.summary import EvaluationResult
@@ -24,6 +24,8 @@ from bioflax.ops.tiles import Window
 from bioflax.predict import predict_maps
 from bioflax.predict.physics import Physics
 from bioflax.train.log import ProgressBar
+
+SIM = {"balance": 0.1, "sectioning": 0.99}  # for noisy frames of thick cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,8 +153,9 @@ def sim_of(physics: Physics, model: Any) -> Callable[[np.ndarray], np.ndarray]:
 
     def sim(image: np.ndarray) -> np.ndarray:
         frames = np.moveaxis(image, -1, 0)
-        stripes = estimate_illumination(frames, optics, phases=phases)
-        return reconstruct(frames, stripes, optics, upscale=model.upscale)
+        offset = camera_offset(physics, image)
+        stripes = estimate_illumination(frames, optics, phases=phases, offset=offset)
+        return reconstruct(frames, stripes, optics, upscale=model.upscale, offset=offset, **SIM)
 
     return sim
 

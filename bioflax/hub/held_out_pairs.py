@@ -19,6 +19,7 @@ from bioflax.metrics.resolution import radial_power
 from bioflax.optics import passband
 from bioflax.optics.psf.widefield import radial_frequency, widefield_otf
 from bioflax.optics.resolution_bounds import super_resolution_mse
+from bioflax.predict.files import mean_numbers
 from bioflax.predict.honesty import examine
 from bioflax.predict.physics import FLOOR, Physics, physics_of
 
@@ -64,14 +65,14 @@ def judge_pairs(model: LoadedModel, task: Any, prepared: Prepared, preview: Path
         "baselines": {name: score(images, truth[chosen]) for name, images in baselines.items()},
         "bounds": {},
     }
-    if physics and physics.frames == 1:
+    if physics and physics.frames == 1 and physics.same_unit:
         linear = best_linear(truth[chosen], wide[chosen], physics, prepared.simulator)
         # Of a Gaussian process no method has a smaller error; of other scenes, no linear one.
         exact = hasattr(prepared.simulator, "spectrum")
         judged["bounds" if exact else "baselines"] |= linear if exact else {"best_linear": linear}
     if physics:
         honest = [examine(a, b, physics).numbers for a, b in zip(restored, raw[chosen])]
-        judged["metrics"] |= {name: float(np.mean([one[name] for one in honest])) for name in HONEST}
+        judged["metrics"] |= mean_numbers([{name: one[name] for name in HONEST if name in one} for one in honest])
         probes = probe(model, prepared.simulator, physics, tuned, judged["metrics"], preview.with_name("probes.json"))
         judged["metrics"] |= probes
     return judged

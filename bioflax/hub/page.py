@@ -9,6 +9,7 @@ from bioflax.hub.card import ModelCard
 
 USE = {
     "denoise": "restored = bioflax.predict(model, image)",
+    "superresolve": "finer = bioflax.predict(model, image)  # on a grid that is finer by head.upscale",
     "localize": 'table = bioflax.predict(model, movie, axes="TYX")  # camera counts in; frame, x_nm, y_nm, z_nm, ... out',
     "detect": "found = bioflax.predict(model, image)  # found.position (px), found.score; of objects found.labels()",
 }

@@ -20,6 +20,7 @@ from bioflax.baselines.super_resolve import Tuned
 from bioflax.metrics import affine_match, psnr
 from bioflax.metrics.pairs import is_resolved, profile_across
 from bioflax.optics.resolution_bounds import bound_resolved_fraction, separation_crlb_nm
+from bioflax.predict.files import mean_numbers
 from bioflax.predict.honesty import examine
 from bioflax.predict.physics import Physics
 from bioflax.simulate.still import Still
@@ -31,12 +32,7 @@ FIELDS = 12  # pictures of each other probe
 LINE_LENGTH = 0.6  # of the picture
 LINE_NM = 200.0  # of equal strip, density 1: thin lines about as bright as a filament
 JUDGED_ALONG = 0.5  # of a line's length
-SHIFTS = {
-    "matched": {},
-    "spot 20 % narrower": {"blur_scale": 0.8},
-    "spot 20 % wider": {"blur_scale": 1.2},
-    "pixel 1.5 times as large": {"pixel": 1.5},
-}
+SHOWN = ("chi_square", "rse_share", "rsp", "null_space_energy", "detail")
 RIVALS = ("bicubic", "richardson_lucy", "richardson_lucy_tv")
 Resolver = Callable[[np.ndarray], np.ndarray]
 
@@ -64,14 +60,22 @@ def probe(
         simulator,
         photons=_middle(simulator.photons),
         background_photons=_middle(simulator.background_photons),
-        blur_scale=1.0,
-        period_scale=1.0,
+        blur_scale=_middle(simulator.blur_scale),
+        period_scale=_middle(simulator.period_scale),
     )
     methods: dict[str, Resolver] = {"model": lambda wide: None}
     methods |= {name: tuned[name].apply for name in RIVALS if name in tuned}
-    lines = two_lines(model, steady, physics, methods)
+    dim = simulator.photons[0] if isinstance(simulator.photons, tuple) else simulator.photons
+    lines = two_lines(model, dataclasses.replace(steady, photons=float(dim)), physics, methods)
     empty = empty_field(model, steady, physics, judged)
-    shifts = shifted(model, steady, physics, judged)
+    narrow, wide = simulator.blur_scale if isinstance(simulator.blur_scale, tuple) else (simulator.blur_scale,) * 2
+    changes = {
+        "matched": {},
+        "spot 20 % narrower": {"blur_scale": 0.8 * narrow},
+        "spot 20 % wider": {"blur_scale": 1.2 * wide},
+        "pixel 1.5 times as large": {"pixel": 1.5},
+    }
+    shifts = shifted(model, steady, physics, judged, changes)
     found = {"two_lines": lines, "empty": empty, "shifts": shifts}
     aside = path.with_name(f".{path.name}.part")
     aside.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -145,7 +149,7 @@ def two_lines(model: Any, simulator: Any, physics: Physics, methods: Mapping[str
         "cutoff_nm": cutoff_nm,
         "repeats": REPEATS,
         "resolved": resolved,
-        "bound": bound,
+        **({"bound": bound} if physics.frames == 1 else {}),  # that of even light
         "photons": float(simulator.photons),
     }
 
@@ -163,10 +167,12 @@ def empty_field(model: Any, simulator: Any, physics: Physics, judged: Mapping[st
     }
 
 
-def shifted(model: Any, simulator: Any, physics: Physics, judged: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+def shifted(
+    model: Any, simulator: Any, physics: Physics, judged: Mapping[str, float], changes: Mapping[str, dict[str, float]]
+) -> dict[str, dict[str, Any]]:
     """The model on pictures of another spot width or pixel size, examined as if nothing had changed."""
     found = {}
-    for name, change in SHIFTS.items():
+    for name, change in changes.items():
         other = simulator
         if "blur_scale" in change:
             other = dataclasses.replace(simulator, blur_scale=change["blur_scale"])
@@ -179,8 +185,7 @@ def shifted(model: Any, simulator: Any, physics: Physics, judged: Mapping[str, f
         targets = batch["target"][..., 0]
         quality = [psnr(affine_match(a, b), b) for a, b in zip(restored.astype(float), targets.astype(float))]
         found[name] = {
-            **{key: float(np.mean([row.numbers[key] for row in rows])) for key in ("chi_square", "rse_share", "rsp")},
-            "null_space_energy": float(np.mean([row.numbers["null_space_energy"] for row in rows])),
+            **mean_numbers([{key: row.numbers[key] for key in SHOWN if key in row.numbers} for row in rows]),
             "si_psnr_db": float(np.mean(quality)),
             "flagged": float(np.mean([bool(row.flags) for row in rows])),
         }

@@ -128,9 +128,16 @@ def _print(judged: dict[str, Any], reference: str, folder: Path) -> None:
 
     names = [name for name in judged["metrics"] if name != "validation_loss"]
     if names:
+        lone = [n for n in names if len(names) > 6 and not any(n in row for row in judged["baselines"].values())]
+        names = [name for name in names if name not in lone]
         table = Table("method", *names, title=f"held out, against {AGAINST.get(reference, 'a second noisy capture')}")
-        rows = {**judged["baselines"], "model": judged["metrics"], "bound": judged["bounds"]}
+        rows = {**judged["baselines"], "model": judged["metrics"]} | (
+            {"bound": judged["bounds"]} if judged["bounds"] else {}
+        )
         for method, values in rows.items():
-            table.add_row(method, *(f"{values[name]:.3f}" if name in values else "" for name in names))
+            table.add_row(method, *(f"{values[name]:.3f}" if values.get(name) is not None else "" for name in names))
         Console().print(table)
+        told = (name for name in lone if judged["metrics"][name] is not None)
+        if lone:
+            print("model alone: " + ", ".join(f"{name} {judged['metrics'][name]:.4g}" for name in told))
     print(f"model: {folder}")

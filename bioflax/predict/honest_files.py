@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bioflax.predict.honesty import Honesty, examine
 from bioflax.predict.layout import Layout
 from bioflax.predict.physics import Physics
 from bioflax.predict.restore import Restorer, layout_for, restore
-from bioflax.predict.stream import finer, predict_file
+from bioflax.predict.stream import finer, scale_path
 
 FINE = ("measured", "prior", "null_space")
 COARSE = ("chi_square", "error")
@@ -67,47 +67,53 @@ def predict_honest_file(
     opened, output = open_image(source, axes), Path(output)
     opened = image_from_array(opened.read(), opened.axes, opened.pixel_nm, str(opened.path))
     layout = layout_for(model, opened)
-    written = list(predict_file(model, opened, output, dtype=dtype, **options).values())
+    restored = restore_whole(model, opened, layout, options)
+    if dtype is None:
+        dtype = opened.dtype if opened.dtype.kind in "iu" and opened.dtype.itemsize <= 4 else np.float32
+    written = [write_maps(output, restored["image"], layout, opened, model.upscale, dtype)]
+    if "scale" in restored:
+        written.append(write_maps(scale_path(output), restored["scale"], layout, opened, model.upscale))
     pixel = (opened.pixel_nm or {}).get("X")
     judged = getattr(model.card, "metrics", {}) or {}
 
     def look(restored: np.ndarray, raw: np.ndarray) -> Honesty:
         return examine(restored, raw, physics, judged=judged, pixel_nm=pixel)
 
-    rows = [look(*pair) for pair in planes(model, opened, layout, options)]
+    whole = tuple(slice(0, side) for side in layout.net_shape[1:-1])
+    raws = (layout.read(opened.read_window, (slice(n, n + 1), *whole))[0] for n in range(layout.net_shape[0]))
+    rows = [look(*pair) for pair in zip(restored["image"], raws)]
     stem, folder = image_stem(output), output.parent
     for name in (*FINE, *COARSE):
-        path = folder / f"{stem}_{name}.tif"
-        write_maps(path, [row.maps[name] for row in rows], layout, opened, model.upscale if name in FINE else 1)
-        written.append(path)
+        path, maps = folder / f"{stem}_{name}.tif", [row.maps[name] for row in rows]
+        written.append(write_maps(path, maps, layout, opened, model.upscale if name in FINE else 1))
     flags = list(dict.fromkeys(flag for row in rows for flag in row.flags))
     page = folder / f"{stem}{HONESTY}"
     write_page_files(page, rows, physics, str(opened.path.name), output)
     return Examined([*written, page], page, [row.numbers for row in rows], flags)
 
 
-def planes(
-    model: Restorer, source: ImageFile, layout: Layout, options: dict[str, Any]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(result (sH, sW), raw (H, W, frames)) of every plane, in the unit of the file and unrounded."""
-    results = np.empty((layout.net_shape[0], *(side * model.upscale for side in layout.net_shape[-3:-1])), np.float32)
+def restore_whole(model: Restorer, source: ImageFile, layout: Layout, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    """{"image", and "scale" where the model predicts one}: (planes, sH, sW), in the unit of the file and unrounded."""
+    shape = (layout.net_shape[0], *(side * model.upscale for side in layout.net_shape[-3:-1]))
+    found: dict[str, np.ndarray] = {}
 
     def write(window: Window, maps: dict[str, np.ndarray]) -> None:
-        results[window] = maps["image"][..., 0]
+        for name, values in maps.items():
+            found.setdefault(name, np.empty(shape, np.float32))[window] = values[..., 0]
 
-    options = {name: value for name, value in options.items() if name not in ("on_progress", "posterior")}
-    restore(model, source, layout, write, options)
-    whole = tuple(slice(0, side) for side in layout.net_shape[1:-1])
-    raws = [layout.read(source.read_window, (slice(n, n + 1), *whole))[0] for n in range(layout.net_shape[0])]
-    return list(zip(results, raws))
+    options = dict(options)
+    restore(model, source, layout, write, options, posterior=options.pop("posterior", False))
+    return found
 
 
-def write_maps(path: Path, maps: list[np.ndarray], layout: Layout, source: ImageFile, upscale: int) -> None:
-    """One map of every plane as an OME-TIFF with the axes of the result."""
+def write_maps(
+    path: Path, maps: Sequence[np.ndarray], layout: Layout, source: ImageFile, upscale: int, dtype: Any = np.float32
+) -> Path:
+    """One map of every plane as an OME-TIFF with the axes of the result; its path."""
     shape = dict(zip(layout.axes, layout.shape)) | dict(zip("YX", maps[0].shape))
     axes = layout.axes_out
-    sizes = tuple(shape.get(letter, 1) for letter in axes)
-    sink = ImageSink(path, sizes, axes, np.float32, finer(source.pixel_nm, upscale))
+    sizes = tuple(shape[letter] for letter in axes)
+    sink = ImageSink(path, sizes, axes, dtype, finer(source.pixel_nm, upscale))
     place = Layout(axes, sizes, 2)
     try:
         for number, values in enumerate(maps):
@@ -116,6 +122,7 @@ def write_maps(path: Path, maps: list[np.ndarray], layout: Layout, source: Image
         sink.commit()
     finally:
         sink.abort()
+    return path
 
 
 def write_page_files(page: Path, rows: list[Honesty], physics: Physics, source: str, output: Path) -> None:

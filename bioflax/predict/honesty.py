@@ -6,6 +6,7 @@ only the training can have put there; it is pushed through the optics again and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +15,15 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.metrics import error_map, false_structures
 from bioflax.optics import passband
-from bioflax.predict.physics import Physics
+from bioflax.predict.physics import UNKNOWN, Physics
 
 LARGEST_PX = 4096  # a side of the fine picture: a spectrum is that of the whole
 WINDOW_PX = 9  # camera pixels of the local maps
 TOLERANCE = 0.15  # chi-square may lie that far from 1 for reasons that are not the result's: gain known to some percent
 PRIOR_GROWTH, ERROR_GROWTH = 1.5, 1.5  # times the model's own value on the data that it was judged on
 LEAST_DETAIL = 0.5  # of the model's own
-LEAST_RSP = 0.9
+LEAST_RSP = 0.8
+BORDER_SPACINGS = 3.0  # of the cut-off spacing
 PIXEL_TOLERANCE = 0.05
 
 
@@ -85,38 +87,54 @@ def examine(
     gain, offset = (1.0, 0.0) if physics.same_unit else passband.fit_affine(seen, wide)
     seen = gain * seen + offset
     variance, noise = physics.variance(seen, wide)
-    chi, chi_map = passband.chi_square(seen, wide, variance, window_px=WINDOW_PX)
+    inner = inside(wide.shape, physics)
+    _, chi_map = passband.chi_square(seen, wide, variance, window_px=WINDOW_PX)
+    chi, _ = passband.chi_square(seen[inner], wide[inner], variance[inner], window_px=WINDOW_PX)
     level = np.full_like(wide, wide.mean())
     blank, _ = passband.chi_square(level, wide, physics.variance(level, wide)[0], window_px=WINDOW_PX)
     squirrel = error_map(restored, wide, physics.upscale)
+    rse = float(np.sqrt(np.mean(squirrel.map[inner] ** 2)))
     spread = float(np.subtract(*np.percentile(wide, (99.9, 0.1))))
     numbers = {
         "null_space_energy": passband.null_space_energy(restored, **band),
         "chi_square": chi,
-        "chi_square_limit": passband.chi_square_limit(wide.size, tolerance=TOLERANCE),
-        "rse": squirrel.rse,
-        "rse_share": squirrel.rse / max(spread, 1e-12),
+        "chi_square_limit": passband.chi_square_limit(wide[inner].size, tolerance=TOLERANCE),
+        "rse": rse,
+        "rse_share": rse / max(spread, 1e-12),
         "rsp": squirrel.rsp,
         **dict(zip(("detail", "detail_error"), detail_of(wide, float(np.mean(variance)), physics))),
         "blank_chi_square": blank,
         "gain": float(gain),
         "offset": float(offset),
     }
-    if blank <= numbers["chi_square_limit"]:
+    if noise == UNKNOWN:  # its variance holds the structure too: nothing could disagree with it
+        numbers = {name: value for name, value in numbers.items() if "chi_square" not in name}
+    elif blank <= numbers["chi_square_limit"]:
         contrast = 3.0 * float(np.sqrt(np.mean(variance))) / max(abs(gain), 1e-12)
         found = false_structures(restored, float(np.median(restored)), contrast, physics.fine_nm)
         numbers["false_structures_per_um2"] = found.per_um2
     maps = {
         "measured": measured,
         "prior": prior,
-        "null_space": passband.null_space_map(restored, **band, window_px=window),
+        "null_space": passband.null_space_map(
+            restored, **band, window_px=window, floor=float(np.mean(variance)) / max(gain, 1e-6) ** 2
+        ),
         "chi_square": chi_map,
         "error": squirrel.map,
         "raw": wide,
         "seen": seen,
     }
     maps = {name: np.asarray(values, np.float32) for name, values in maps.items()}
+    numbers = {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
     return Honesty(maps, numbers, flags_of(numbers, judged or {}, physics, pixel_nm), noise)
+
+
+def inside(shape: tuple[int, int], physics: Physics) -> tuple[slice, slice]:
+    """The part of a picture that no light from beyond its border reaches, as far as the result cannot know of it."""
+    optics = physics.imaging.optics
+    border = math.ceil(BORDER_SPACINGS / float(optics.cutoff_per_nm * optics.pixel_nm))
+    border = border if min(shape) > 4 * border else 0
+    return slice(border, shape[0] - border), slice(border, shape[1] - border)
 
 
 def detail_of(wide: np.ndarray, noise: float, physics: Physics) -> tuple[float, float]:
@@ -145,7 +163,7 @@ def flags_of(
 ) -> list[str]:
     """What speaks against a result, in words; `judged` has the model's own numbers."""
     flags = []
-    if numbers["chi_square"] > numbers["chi_square_limit"]:
+    if numbers.get("chi_square", 0.0) > numbers.get("chi_square_limit", math.inf):
         flags.append(
             f"The result does not agree with the raw data: chi-square {numbers['chi_square']:.2f}, at most "
             f"{numbers['chi_square_limit']:.2f} can be noise. Wrong spot, wrong pixel size, or structures that are not there."
@@ -163,13 +181,13 @@ def flags_of(
             "judged on."
         )
     known = judged.get("detail")
-    if known and numbers["detail"] + 3 * numbers["detail_error"] < LEAST_DETAIL * known:
+    if known and "detail" in numbers and numbers["detail"] + 3 * numbers["detail_error"] < LEAST_DETAIL * known:
         flags.append(
             f"The raw picture has {100 * numbers['detail'] / known:.0f} % of the fine detail that the model was judged on: a wider "
             "spot (defocus, aberration, another NA) or a coarser scene."
         )
-    if numbers["rsp"] < LEAST_RSP and numbers["blank_chi_square"] > numbers["chi_square_limit"]:
-        flags.append(f"The result hardly correlates with the raw picture (RSP {numbers['rsp']:.2f}).")
+    if numbers["rsp"] < LEAST_RSP and "false_structures_per_um2" not in numbers:
+        flags.append(f"The result correlates weakly with the raw picture (RSP {numbers['rsp']:.2f}).")
     if "false_structures_per_um2" in numbers:
         rate = numbers["false_structures_per_um2"]
         found = (

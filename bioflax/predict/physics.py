@@ -14,6 +14,7 @@ from bioflax.optics.imaging import Imaging, bin_mean
 from bioflax.optics.psf.widefield import WidefieldOptics, blur, widefield_otf
 
 OPTICS = ("na", "wavelength_nm", "refractive_index", "defocus_nm", "haze", "haze_nm")
+UNKNOWN = "the spread of the picture"
 FLOOR = 1e-3  # of a transfer function that is divided by
 
 
@@ -75,12 +76,12 @@ class Physics:
         """Noise variance of a raw picture (H, W), the mean of the frames, at its expected counts; and where it comes from."""
         if self.camera is not None:
             photons = jnp.maximum(self.camera.to_photons(jnp.asarray(expected)), 0.0)
-            return np.asarray(self.camera.variance(photons), np.float64) / self.frames + 1 / 12, "the camera"
+            return (np.asarray(self.camera.variance(photons), np.float64) + 1 / 12) / self.frames, "the camera"
         from bioflax.preflight.noise import from_single
 
         noise = from_single(np.asarray(raw, np.float64)[None])
         if noise is None:
-            return np.full(raw.shape, max(float(np.var(raw)), 1e-12)), "the spread of the picture"
+            return np.full(raw.shape, max(float(np.var(raw)), 1e-12)), UNKNOWN
         return noise.variance(expected), "the picture itself"
 
 
