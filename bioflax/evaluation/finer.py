@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bioflax import metrics
+from bioflax.baselines import FILTERS
 from bioflax.baselines.interpolate import bicubic, lanczos
 from bioflax.baselines.super_resolve import SUPER_RESOLVERS, default_parameters
 from bioflax.errors import InputError
@@ -19,8 +20,10 @@ from bioflax.optics import passband
 from bioflax.predict.physics import Physics
 
 INTERPOLATIONS = {"bicubic": bicubic, "lanczos": lanczos}
+SIM = "sim_wiener"
 LEAST_CORRELATION = 0.3  # of a pair, once registered
 LARGEST_SHIFT_PX = 3.0  # camera pixels
+LEAST_DECORRELATION_PX = 32  # fine pixels a side: less has too few rings
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class FinerMethods:
         scoring: the protocol.
         physics: of the images; without it only interpolations stand beside the model, and no band is told apart.
         register: move each target onto its image first, by the shift between it and the bicubic input, and keep the shift.
-        sim: (H, W, frames) -> (sH, sW), the classical reconstruction of structured illumination, where frames allow it.
+        sim: (H, W, frames) -> (sH, sW), the classical reconstruction of structured illumination; a baseline `sim_wiener` needs it.
     """
 
     predict: Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -64,9 +67,13 @@ class FinerMethods:
         return noisy, self._registered(item.name, noisy, target) if self.register else target
 
     def _registered(self, name: str, noisy: np.ndarray, target: np.ndarray) -> np.ndarray:
-        shift = metrics.register(
-            target, bicubic(noisy.mean(-1), self.upscale), max_shift_px=LARGEST_SHIFT_PX * self.upscale
-        )
+        wide = bicubic(noisy.mean(-1), self.upscale)
+        try:
+            shift = metrics.register(target, wide, max_shift_px=LARGEST_SHIFT_PX * self.upscale)
+        except InputError as cause:  # too small or even: the reason needs the name of the pair
+            raise InputError(
+                f"target: {name} cannot be registered with its input; judge it as it lies with register=false. {cause}"
+            ) from cause
         if shift.correlation < LEAST_CORRELATION:
             raise InputError(
                 f"target: {name} does not register with its input (correlation {shift.correlation:.2f}, at least "
@@ -84,9 +91,9 @@ class FinerMethods:
         wide = noisy.mean(-1)
         if chosen("input"):
             yield "input", "input", bicubic(wide, self.upscale), None, 0.0
-        for name in filter(chosen, (*self.baselines, *(("sim_wiener",) if self.sim else ()))):
+        for name in filter(chosen, self.baselines):
             start = time.perf_counter()
-            image = self.sim(noisy) if name == "sim_wiener" else self._classical(name, wide)
+            image = self.sim(noisy) if name == SIM else self._classical(name, wide)
             yield name, "baseline", image, None, time.perf_counter() - start
         if chosen("model"):
             start = time.perf_counter()
@@ -101,19 +108,24 @@ class FinerMethods:
         return SUPER_RESOLVERS[name](wide, self.physics.imaging, **parameters)
 
     def extra(self, noisy: np.ndarray, image: np.ndarray, target: np.ndarray) -> dict[str, float]:
-        """`ms_ssim`, `decorrelation_px`, `rse`, `rsp`; with known optics also `in_band_psnr_db` and `null_space_energy`."""
+        """`ms_ssim`, `decorrelation_px`, `rse`, `rsp`; with known optics also `in_band_psnr_db` and `null_space_energy`.
+
+        NaN where an image or its target is too even or too small for a number.
+        """
         matched = np.asarray(metrics.affine_match(image, target), np.float64)
         low, high = np.percentile(target, (0.1, 99.9))
         squirrel = metrics.error_map(image, noisy.mean(-1), self.upscale)
+        detailed = np.ptp(image) > 0 and min(image.shape) >= LEAST_DECORRELATION_PX
         found = {
-            "ms_ssim": metrics.ms_ssim(matched, target, high - low),
-            "decorrelation_px": metrics.decorrelation_resolution_px(image),
+            "ms_ssim": metrics.ms_ssim(matched, target, high - low) if high > low else np.nan,
+            "decorrelation_px": metrics.decorrelation_resolution_px(image) if detailed else np.nan,
             "rse": squirrel.rse,
             "rsp": squirrel.rsp,
         }
         if self.physics is not None:
             band = (self.physics.reach_per_px, self.physics.band_upscale)
-            found["in_band_psnr_db"] = passband.in_band_psnr_db(matched, target, *band, high - low)
+            seen = high > low
+            found["in_band_psnr_db"] = passband.in_band_psnr_db(matched, target, *band, high - low) if seen else np.nan
             found["null_space_energy"] = passband.null_space_energy(image, *band)
         return {name: float(value) for name, value in found.items()}
 
@@ -130,7 +142,13 @@ def fitting_baselines(physics: Physics | None, asked: Sequence[str]) -> tuple[st
     Args:
         physics: of the images, or None.
         asked: names from the configuration; those that are filters for denoising stand for all there are.
+
+    Raises:
+        InputError: a name that neither list has, or a method that needs the optics.
     """
+    unknown = [name for name in asked if name not in SUPER_RESOLVERS and name not in FILTERS]
+    if unknown:
+        raise InputError(f"baselines: expected names of {', '.join(SUPER_RESOLVERS)}, found {', '.join(unknown)}.")
     able = tuple(SUPER_RESOLVERS) if physics is not None else tuple(INTERPOLATIONS)
     named = [name for name in asked if name in SUPER_RESOLVERS]
     unable = [name for name in named if name not in able]
@@ -139,7 +157,7 @@ def fitting_baselines(physics: Physics | None, asked: Sequence[str]) -> tuple[st
             f"baselines: {', '.join(unable)} need the optics. Give optics.na=... optics.wavelength_nm=... optics.pixel_nm=..., or "
             f"take {', '.join(INTERPOLATIONS)}."
         )
-    return tuple(named) or able
+    return tuple(named) or tuple(name for name in able if name != "bicubic")  # that is the input of the table
 
 
 def plain_shifts(shifts: Mapping[str, Sequence[float]]) -> dict[str, Any]:

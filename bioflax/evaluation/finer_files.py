@@ -15,7 +15,7 @@ from bioflax.baselines.sim_parameters import estimate_illumination
 from bioflax.data import pair_files
 from bioflax.errors import InputError
 from bioflax.evaluation.evaluate import judge
-from bioflax.evaluation.finer import FinerMethods, camera_offset, fitting_baselines, plain_shifts
+from bioflax.evaluation.finer import SIM, FinerMethods, camera_offset, fitting_baselines, plain_shifts
 from bioflax.evaluation.methods import EvaluationItem
 from bioflax.evaluation.scoring import choose_scoring
 from bioflax.evaluation.summary import EvaluationResult
@@ -25,7 +25,7 @@ from bioflax.predict import predict_maps
 from bioflax.predict.physics import Physics
 from bioflax.train.log import ProgressBar
 
-SIM = {"balance": 0.1, "sectioning": 0.99}  # for noisy frames of thick cells
+NOISY = {"balance": 0.1, "sectioning": 0.99}  # for noisy frames of thick cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,35 +84,37 @@ def evaluate_finer_files(
         image, letters = (image, "YXC") if model.channels_in > 1 else (image[..., 0], "YX")
         return predict_maps(model, image, letters, tile=tile, augment=augment)
 
-    methods = FinerMethods(
-        predict,
-        model.upscale,
-        fitting_baselines(physics, baselines),
-        scoring,
-        physics,
-        register,
-        None if physics is None or model.channels_in == 1 else sim_of(physics, model),
-    )
+    sim = None if physics is None else sim_of(physics, model)
+    beside = (*fitting_baselines(physics, baselines), *((SIM,) if sim else ()))
+    methods = FinerMethods(predict, model.upscale, beside, scoring, physics, register, sim)
     if box is not None:
-        methods = Boxed(methods, tuple(box))
+        methods = Boxed(methods, box)
     methods.run_once(items[0]) if isinstance(methods, Boxed) else predict(methods.load(items[0])[0])  # compiles
+    family = str(model.card.architecture["arguments"]["head"]["name"]).lower()
     with ProgressBar("evaluate", len(items)) as bar:
-        result = judge(items, methods, run_dir, on_progress=lambda done, total: bar.update(done))
+        result = judge(
+            items,
+            methods,
+            run_dir,
+            family=family if family in ("gaussian", "laplace") else "gaussian",
+            on_progress=lambda done, total: bar.update(done),
+        )
     return FinerResult(result, plain_shifts(methods.shifts))
 
 
 class Boxed:
     """Methods that restore whole images and are judged on a part of them, such as the part that training did not see."""
 
-    def __init__(self, inner: FinerMethods, box: tuple[int, ...]) -> None:
+    def __init__(self, inner: FinerMethods, box: Sequence[int]) -> None:
         if (
-            len(box) != 4
+            not isinstance(box, (list, tuple))
+            or len(box) != 4
             or not all(isinstance(side, int) and side >= 0 for side in box)
             or box[0] >= box[1]
             or box[2] >= box[3]
         ):
-            raise InputError(f"box: expected [y0, y1, x0, x1] in camera pixels, found {list(box)}.")
-        self.inner, self.box = inner, box
+            raise InputError(f"box: expected [y0, y1, x0, x1] in camera pixels, found {box!r}.")
+        self.inner, self.box = inner, tuple(box)
         self.baselines, self.bounds, self.scoring, self.shifts = inner.baselines, (), inner.scoring, inner.shifts
         self._whole: np.ndarray | None = None
 
@@ -144,7 +146,7 @@ class Boxed:
         return slice(y0, y1), slice(x0, x1)
 
 
-def sim_of(physics: Physics, model: Any) -> Callable[[np.ndarray], np.ndarray]:
+def sim_of(physics: Physics, model: Any) -> Callable[[np.ndarray], np.ndarray] | None:
     """The classical reconstruction of raw frames, its stripes estimated from each image; of a model with 9 or 15 frames."""
     phases = {9: 3, 15: 5}.get(model.channels_in)
     if phases is None:
@@ -155,7 +157,7 @@ def sim_of(physics: Physics, model: Any) -> Callable[[np.ndarray], np.ndarray]:
         frames = np.moveaxis(image, -1, 0)
         offset = camera_offset(physics, image)
         stripes = estimate_illumination(frames, optics, phases=phases, offset=offset)
-        return reconstruct(frames, stripes, optics, upscale=model.upscale, offset=offset, **SIM)
+        return reconstruct(frames, stripes, optics, upscale=model.upscale, offset=offset, **NOISY)
 
     return sim
 
@@ -168,12 +170,12 @@ def items_of(image: ImageFile, target: ImageFile, name: str, model: Any) -> list
     lengths = dict(zip(image.axes, image.shape))
     if model.channels_in > 1 and lengths.get("C") != model.channels_in:
         raise InputError(
-            f"input: {image.path} has axes {image.axes} {image.shape}; this model takes {model.channels_in} raw frames of a field as "
-            "axis C. If the file has them under another letter, say axes=CYX."
+            f"input: {image.path} has axes {image.axes} {image.shape}; this model takes {model.channels_in} raw frames of a "
+            "field as axis C. If the file has them under another letter, say axes=CYX."
         )
     others = [axis for axis in image.axes if axis not in ("YXC" if model.channels_in > 1 else "YX")]
-    extra = [axis for axis in target.axes if axis not in "YX" and dict(zip(target.axes, target.shape))[axis] > 1]
-    if sorted(extra) != sorted(axis for axis in others if lengths[axis] > 1):
+    beyond = {axis: length for axis, length in zip(target.axes, target.shape) if axis not in "YX" and length > 1}
+    if beyond != {axis: lengths[axis] for axis in others if lengths[axis] > 1}:
         raise InputError(
             f"target: {target.path} has axes {target.axes} {target.shape}, its input {image.axes} {image.shape}; beyond YX and raw "
             "frames they must be alike."
@@ -189,8 +191,9 @@ def items_of(image: ImageFile, target: ImageFile, name: str, model: Any) -> list
 
 def _plane(file: ImageFile, fixed: dict[str, int], letters: str) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
-        at = [fixed.get(axis, 0) if axis not in letters else slice(None) for axis in file.axes]
-        left = "".join(axis for axis in file.axes if axis in letters)
+        # A net of one channel sees the channels one by one: C is fixed then, and no frame.
+        at = [slice(None) if axis in letters and axis not in fixed else fixed.get(axis, 0) for axis in file.axes]
+        left = "".join(axis for axis, place in zip(file.axes, at) if not isinstance(place, int))
         whole = [slice(place, place + 1) if isinstance(place, int) else place for place in at]
         pixels = file.read_window(whole)
         kept = tuple(n for n, place in enumerate(at) if isinstance(place, int))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bioflax.evaluation.methods import EvaluationItem, Judged
-from bioflax.metrics import frc, radial_power
+from bioflax.metrics import affine_match, frc, radial_power
 
 CROP = 256  # pixels a side
 FREQUENCIES = np.linspace(0.0, 0.5, 65)  # cycles per pixel: images of any size meet on this grid
@@ -69,7 +69,9 @@ def crops(items: Sequence[EvaluationItem], rows: Sequence[dict[str, Any]], metho
         window = busiest(middle(target))
         arrays[f"target_{k}"] = middle(target)[window]
         for method, _, image, scale, _ in methods.run(noisy, target, only=arrays["methods"].tolist()):
-            arrays[f"{method}_{k}"] = middle(image)[window].astype(np.float32)
+            if methods.scoring.affine:  # shown as it was judged
+                image = affine_match(image, target)
+            arrays[f"{method}_{k}"] = middle(np.asarray(image))[window].astype(np.float32)
             if scale is not None:
                 arrays[f"scale_{k}"] = middle(scale)[window].astype(np.float32)
     return arrays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ def judge_pairs(model: LoadedModel, task: Any, prepared: Prepared, preview: Path
         "baselines": {name: score(images, truth[chosen]) for name, images in baselines.items()},
         "bounds": {},
     }
+    if "scale" in output:
+        family = str(model.card.architecture["arguments"]["head"]["name"]).lower()
+        covered = metrics.coverage(truth[chosen], restored, output["scale"][..., 0], 0.95, family)
+        judged["metrics"]["coverage_95"] = float(covered)
     if physics and physics.frames == 1 and physics.same_unit:
         linear = best_linear(truth[chosen], wide[chosen], physics, prepared.simulator)
         # Of a Gaussian process no method has a smaller error; of other scenes, no linear one.
@@ -86,8 +90,8 @@ def known_physics(model: LoadedModel) -> Physics | None:
         return None
 
 
-def make_score(physics: Physics | None, same_unit: bool) -> Callable[[np.ndarray, np.ndarray], dict[str, float]]:
-    """The protocol: mean over pictures of their metrics, images (N, sH, sW) against targets."""
+def make_score(physics: Physics | None, same_unit: bool) -> Callable[[np.ndarray, np.ndarray], dict[str, float | None]]:
+    """The protocol: mean over pictures of their metrics, images (N, sH, sW) against targets; empty fields do not count."""
 
     def one(image: np.ndarray, target: np.ndarray) -> dict[str, float]:
         image = image if same_unit else np.asarray(metrics.affine_match(image, target))
@@ -102,17 +106,26 @@ def make_score(physics: Physics | None, same_unit: bool) -> Callable[[np.ndarray
             found["in_band_psnr_db"] = passband.in_band_psnr_db(image, target, *band, high - low)
         return found
 
-    def score(images: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-        rows = [one(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(images, targets)]
-        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    def score(images: np.ndarray, targets: np.ndarray) -> dict[str, float | None]:
+        pairs = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in zip(images, targets)]
+        rows = [one(a, b) for a, b in pairs if np.ptp(b) > 0]
+        names = ("psnr_db", "ssim", "nrmse", *(("in_band_psnr_db",) if physics is not None else ()))
+        return {name: finite_mean([row[name] for row in rows]) for name in names}
 
     return score
+
+
+def finite_mean(values: Sequence[float]) -> float | None:
+    """Mean of those that are finite; None where none is, as the card has it."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else None
 
 
 def tuned_methods(images: np.ndarray, targets: np.ndarray, physics: Physics) -> dict[str, Tuned]:
     """Every classical method with the parameters that come closest to the truth on some pictures: strong rivals."""
     offset = float(physics.camera.offset_adu) if physics.camera is not None else float(images.min())
-    pairs = {"images": list(images), "targets": list(targets)}
+    full = [n for n, target in enumerate(targets) if np.ptp(target) > 0] or range(len(targets))
+    pairs = {"images": [images[n] for n in full], "targets": [targets[n] for n in full]}
     return {
         name: tune(name, **pairs, imaging=physics.imaging, offset=offset, sharpness=physics.sharpness)
         for name in SUPER_RESOLVERS
@@ -139,14 +152,16 @@ def best_linear(targets: np.ndarray, raw: np.ndarray, physics: Physics, simulato
     form = None if exact is not None else mean_spectrum(targets)
     rows = []
     for target, picture in zip(np.asarray(targets, np.float64), raw):
+        if not np.ptp(target) > 0:
+            continue
         if exact is not None:
             bound = super_resolution_mse(exact, _otf_on(exact.shape, physics), simulator.noise_std**2, physics.upscale)
         else:
             noise = float(np.mean(physics.variance(picture, picture)[0]))
             bound = super_resolution_mse(form * target.var(), otf, noise, physics.upscale)
-        spread = float(np.ptp(target))
-        rows.append([20 * np.log10(spread) - 10 * np.log10(max(mse, 1e-30)) for mse in (bound.mse, bound.in_band_mse)])
-    return dict(zip(("psnr_db", "in_band_psnr_db"), np.mean(rows, 0).tolist()))
+        peak_db = 20 * np.log10(float(np.ptp(target)))
+        rows.append([peak_db - 10 * np.log10(max(mse, 1e-30)) for mse in (bound.mse, bound.in_band_mse)])
+    return dict(zip(("psnr_db", "in_band_psnr_db"), np.mean(rows, 0).tolist())) if rows else {}
 
 
 def mean_spectrum(targets: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bioflax.errors import InputError
 from bioflax.io import image_stem, list_images
-from bioflax.predict.honest_files import predict_honest_file
+from bioflax.predict.honest_files import map_paths, predict_honest_file
 from bioflax.predict.physics import Physics
 from bioflax.predict.restore import Restorer
 from bioflax.predict.stream import predict_file
@@ -78,6 +78,13 @@ def check_apart(paths: Sequence[Path], outputs: Sequence[Path]) -> None:
             raise InputError(f"output: {path} is an input and would be written over. Choose another folder.")
 
 
+def check_once(outputs: Sequence[Path]) -> None:
+    """InputError where two outputs have one name, such as the map of `a` and the result of `a_measured`."""
+    twice = next((path for number, path in enumerate(outputs) if path in outputs[:number]), None)
+    if twice is not None:
+        raise InputError(f"output: {twice} would be written twice; rename an input, or restore them one by one.")
+
+
 def predict_files(
     model: Restorer,
     inputs: str | Path,
@@ -107,11 +114,13 @@ def predict_files(
     if single and len(paths) > 1:
         raise InputError(f"output: {output} is one file, {inputs} holds {len(paths)} images. Give a folder.")
     stems = check_stems(paths)
-    check_apart(paths, [output if single else output / f"{stem}.tif" for stem in stems])
+    outputs = [output if single else output / f"{stem}.tif" for stem in stems]
+    planned = outputs if physics is None else [path for one in outputs for path in (one, *map_paths(one))]
+    check_apart(paths, planned)
+    check_once(planned)
     begun, written, examined = time.monotonic(), [], []
     with ProgressBar("predict", len(paths) * 1000) as bar:
-        for number, (path, stem) in enumerate(zip(paths, stems)):
-            name = output if single else output / f"{stem}.tif"
+        for number, (path, name) in enumerate(zip(paths, outputs)):
 
             def show(done: int, total: int, number: int = number, path: Path = path) -> None:
                 bar.update(number * 1000 + 1000 * done // total, path.name)

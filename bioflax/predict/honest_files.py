@@ -12,8 +12,9 @@ import numpy as np
 
 from bioflax.errors import InputError
 from bioflax.io import ImageFile, ImageSink, image_from_array, image_stem, open_image
+from bioflax.io.aside import written_aside
 from bioflax.ops.tiles import Window
-from bioflax.predict.honesty import Honesty, examine
+from bioflax.predict.honesty import Honesty, check_size, examine
 from bioflax.predict.layout import Layout
 from bioflax.predict.physics import Physics
 from bioflax.predict.restore import Restorer, layout_for, restore
@@ -62,17 +63,17 @@ def predict_honest_file(
     Raises:
         InputError: as `predict_file`; a model of several output channels.
     """
-    if model.channels_out != 1:
-        raise InputError(f"honesty: expected a model that makes one channel, found {model.channels_out}.")
+    if model.channels_out != 1 or model.spatial_dims != 2:
+        raise InputError(
+            f"honesty: expected a 2-D model that makes one channel, found a {model.spatial_dims}-D one of {model.channels_out}."
+        )
     opened, output = open_image(source, axes), Path(output)
     opened = image_from_array(opened.read(), opened.axes, opened.pixel_nm, str(opened.path))
     layout = layout_for(model, opened)
-    restored = restore_whole(model, opened, layout, options)
+    check_size(tuple(side * model.upscale for side in layout.net_shape[1:-1]))
     if dtype is None:
         dtype = opened.dtype if opened.dtype.kind in "iu" and opened.dtype.itemsize <= 4 else np.float32
-    written = [write_maps(output, restored["image"], layout, opened, model.upscale, dtype)]
-    if "scale" in restored:
-        written.append(write_maps(scale_path(output), restored["scale"], layout, opened, model.upscale))
+    restored = restore_whole(model, opened, layout, options)
     pixel = (opened.pixel_nm or {}).get("X")
     judged = getattr(model.card, "metrics", {}) or {}
 
@@ -81,15 +82,22 @@ def predict_honest_file(
 
     whole = tuple(slice(0, side) for side in layout.net_shape[1:-1])
     raws = (layout.read(opened.read_window, (slice(n, n + 1), *whole))[0] for n in range(layout.net_shape[0]))
-    rows = [look(*pair) for pair in zip(restored["image"], raws)]
-    stem, folder = image_stem(output), output.parent
-    for name in (*FINE, *COARSE):
-        path, maps = folder / f"{stem}_{name}.tif", [row.maps[name] for row in rows]
+    rows = [look(*pair) for pair in zip(restored["image"], raws)]  # nothing is written before all is known
+    written = [write_maps(output, restored["image"], layout, opened, model.upscale, dtype)]
+    if "scale" in restored:
+        written.append(write_maps(scale_path(output), restored["scale"], layout, opened, model.upscale))
+    for name, path in zip((*FINE, *COARSE), map_paths(output)):
+        maps = [row.maps[name] for row in rows]
         written.append(write_maps(path, maps, layout, opened, model.upscale if name in FINE else 1))
     flags = list(dict.fromkeys(flag for row in rows for flag in row.flags))
-    page = folder / f"{stem}{HONESTY}"
+    page = output.with_name(f"{image_stem(output)}{HONESTY}")
     write_page_files(page, rows, physics, str(opened.path.name), output)
     return Examined([*written, page], page, [row.numbers for row in rows], flags)
+
+
+def map_paths(output: Path) -> list[Path]:
+    """Where the maps of a result go, in the order of `FINE` and `COARSE`."""
+    return [output.with_name(f"{image_stem(output)}_{name}.tif") for name in (*FINE, *COARSE)]
 
 
 def restore_whole(model: Restorer, source: ImageFile, layout: Layout, options: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -148,7 +156,5 @@ def write_page_files(page: Path, rows: list[Honesty], physics: Physics, source: 
 
 
 def _aside(path: Path, write: Callable[[Any], Any]) -> None:
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as stream:
+    with written_aside(path) as part, part.open("wb") as stream:
         write(stream)
-    part.replace(path)

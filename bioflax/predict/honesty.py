@@ -25,6 +25,8 @@ LEAST_DETAIL = 0.5  # of the model's own
 LEAST_RSP = 0.8
 BORDER_SPACINGS = 3.0  # of the cut-off spacing
 PIXEL_TOLERANCE = 0.05
+FINE_BAND, COARSE_BAND = (0.5, 0.8), (0.1, 0.4)  # of the cut-off
+LEAST_SPECTRUM_PX = 8
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,7 @@ def examine(
         raise InputError(
             f"honesty: expected a result of {expected_shape} pixels for this picture, found {restored.shape}."
         )
-    if max(restored.shape) > LARGEST_PX:
-        raise InputError(
-            f"honesty: expected at most {LARGEST_PX} pixels a side of the result, found {restored.shape}; crop the picture."
-        )
+    check_size(restored.shape)
     band = {"cutoff_per_px": physics.reach_per_px, "upscale": physics.band_upscale}
     measured, prior = passband.split(restored, **band)
     window = WINDOW_PX * physics.upscale | 1
@@ -129,6 +128,14 @@ def examine(
     return Honesty(maps, numbers, flags_of(numbers, judged or {}, physics, pixel_nm), noise)
 
 
+def check_size(shape: tuple[int, ...]) -> None:
+    """InputError for a result (sH, sW) that is too large for one spectrum."""
+    if max(shape) > LARGEST_PX:
+        raise InputError(
+            f"honesty: expected at most {LARGEST_PX} pixels a side of the result, found {tuple(shape)}; crop the picture."
+        )
+
+
 def inside(shape: tuple[int, int], physics: Physics) -> tuple[slice, slice]:
     """The part of a picture that no light from beyond its border reaches, as far as the result cannot know of it."""
     optics = physics.imaging.optics
@@ -142,20 +149,27 @@ def detail_of(wide: np.ndarray, noise: float, physics: Physics) -> tuple[float, 
 
     Mean power between 0.5 and 0.8 of the cut-off of the optics over that between 0.1 and 0.4, each with the noise taken off: a
     wider spot lowers it, and so does a coarser scene. A result can agree with a blurred picture and be blurred itself;
-    chi-square does not see that.
+    chi-square does not see that. NaN where the picture holds nothing but noise.
     """
     from bioflax.metrics import radial_power
 
-    frequency, power = radial_power(wide, window="hann")
-    place = frequency / (
-        float(physics.imaging.cutoff_per_px) * physics.upscale
-    )  # cycles per camera pixel, of the cut-off
-    fine, coarse = (place >= 0.5) & (place < 0.8), (place >= 0.1) & (place < 0.4)
-    if not fine.any() or not coarse.any():
+    if min(wide.shape) < LEAST_SPECTRUM_PX:
         return float("nan"), float("nan")
-    base = max(float(power[coarse].mean()) - noise, 1e-12)
-    modes = 0.25 * np.pi * (0.8**2 - 0.5**2) * float(physics.imaging.cutoff_per_px * physics.upscale) ** 2 * wide.size
-    return (float(power[fine].mean()) - noise) / base, noise * float(np.sqrt(2.0 / max(modes, 1.0))) / base
+    frequency, power = radial_power(wide, window="hann")
+    cutoff = float(physics.imaging.cutoff_per_px) * physics.upscale  # cycles per camera pixel
+    bands = [(frequency >= low * cutoff) & (frequency < high * cutoff) for low, high in (FINE_BAND, COARSE_BAND)]
+    if not all(band.any() for band in bands):
+        return float("nan"), float("nan")
+    fine, coarse = (float(power[band].mean()) - noise for band in bands)
+    # One frequency in eight is independent: half are conjugates of others, and the window correlates neighbours.
+    counts = [np.pi / 8 * cutoff**2 * wide.size * (high**2 - low**2) for low, high in (FINE_BAND, COARSE_BAND)]
+    errors = [
+        math.sqrt((noise**2 + 2 * noise * max(signal, 0.0)) / max(count, 0.5))
+        for signal, count in zip((fine, coarse), counts)
+    ]
+    if not coarse > max(3 * noise / math.sqrt(max(counts[1], 0.5)), 1e-12):  # nothing but noise has no detail
+        return float("nan"), float("nan")
+    return fine / coarse, math.hypot(errors[0], errors[1] * fine / coarse) / coarse
 
 
 def flags_of(

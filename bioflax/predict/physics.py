@@ -80,7 +80,7 @@ class Physics:
         from bioflax.preflight.noise import from_single
 
         noise = from_single(np.asarray(raw, np.float64)[None])
-        if noise is None:
+        if noise is None or not np.median(noise.variances) > 0:  # too small, or even in most places
             return np.full(raw.shape, max(float(np.var(raw)), 1e-12)), UNKNOWN
         return noise.variance(expected), "the picture itself"
 
