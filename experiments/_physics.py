@@ -27,10 +27,10 @@ def needed(plain: dict[str, Any], model: Any) -> Any:
 
 
 def known(plain: dict[str, Any], model: Any) -> Any:
-    """As `needed`; None where the optics are not known and nothing of them was given."""
-    if any(value is not None for value in plain["optics"].values()):
-        return needed(plain, model)
-    try:
-        return needed(plain, model)
-    except InputError:
+    """As `needed`; None where the optics are neither in the card nor given. Wrong settings are errors here, too."""
+    found, given = getattr(model.card, "physics", {}) or {}, plain["optics"]
+    names = ("na", "wavelength_nm", "pixel_nm")
+    lacking = any(given.get(name) is None and found.get(name) is None for name in names)
+    if lacking and plain.get("camera") is None and all(value is None for value in given.values()):
         return None
+    return needed(plain, model)

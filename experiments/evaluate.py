@@ -76,6 +76,8 @@ def magnified(plain: dict[str, Any], overrides: list[str], folder: Path, model: 
     from bioflax.runs import Run
 
     begun = time.monotonic()
+    if _command.flag("posterior", plain["posterior"]) or plain["reference_frames"] is not None:
+        raise InputError("posterior, reference_frames: expected neither for a super-resolving model. Leave them out.")
     same_unit = model.card.physics.get("units", "input") == "input"
     with Run(folder, "evaluate", plain, overrides) as run:
         result = evaluate_finer_files(

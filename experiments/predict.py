@@ -39,6 +39,9 @@ def restore(plain: dict[str, Any], overrides: list[str], model: Any) -> None:
     for group in ("psf", "camera"):
         if plain.get(group) is not None and not (honest and group == "camera"):
             raise InputError(f"{group}: expected none for a model that restores images, found one. Leave it out.")
+    given = [name for name, value in plain["optics"].items() if value is not None]
+    if given and not honest:
+        raise InputError(f"optics.{given[0]}: expected none without honesty=true, found one. Leave it out.")
     physics = _physics.needed(plain, model) if honest else None
     folder, name = output_folder(plain["output"]), result_name(plain["output"])
     with Run(folder, "predict", plain, overrides, write_config=False, result=name) as run:

@@ -1,4 +1,5 @@
-"""Writes simulated fields, noisy and clean; pairs for super-resolution; a movie of emitters; or nuclei and spots with their labels and positions."""
+"""Writes simulated fields, noisy and clean; pairs for super-resolution; a movie of emitters; or nuclei and spots with their
+labels and positions."""
 
 from __future__ import annotations
 

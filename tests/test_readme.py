@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
 
 from bioflax.cli import USAGE
-from bioflax.configuration import COMMANDS
+from bioflax.configuration import COMMANDS, build
+from bioflax.errors import InputError
+from bioflax.functional import outline
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,7 +57,19 @@ def test_its_commands_compose(line) -> None:
     # A sweep's list is one value after the other for each job; the first job stands for all.
     overrides = [re.sub(r"=([^=\[(,]+),.*", r"=\1", part) for part in overrides]
     with initialize_config_module("bioflax.conf", version_base="1.3"):
-        assert compose(command, overrides=overrides)
+        config = compose(command, overrides=overrides)
+    if command == "train":
+        check_parts(OmegaConf.to_container(config, resolve=True))
+
+
+def check_parts(config: dict) -> None:
+    """What an overlay sets must be an argument of the part that was chosen in the end."""
+    assert outline(lambda rngs: build(config["model"], rngs=rngs)).receptive_field > 0
+    for name in ("task", "data"):
+        try:
+            assert build(config[name], name) is not None
+        except InputError as failure:  # files that are not there are no fault of the command
+            assert "argument" not in str(failure), failure
 
 
 def test_its_make_targets_exist() -> None:

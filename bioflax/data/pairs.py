@@ -23,7 +23,16 @@ from bioflax.typing import Batch
 _KINDS = ("mean_std", "percentile", "none")
 _PROBE = 32  # least number of simulated pictures that the normalisation is fitted on
 _OPTICS = ("na", "wavelength_nm", "refractive_index", "defocus_nm", "haze", "haze_nm")
-_SETTINGS = ("sharpness", "blur_scale", "period_scale", "illumination", "camera", "photons", "background_photons")
+_SETTINGS = (
+    "sharpness",
+    "blur_scale",
+    "period_scale",
+    "illumination",
+    "camera",
+    "photons",
+    "background_photons",
+    "noise_std",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,7 @@ class PairedImages:
         max_shift_px: largest shift, camera pixels.
         pixel_nm: of the camera; None takes it from the camera images, else from the targets.
         na, wavelength_nm: of the objective; without them results cannot be split into what was measured and what was not.
+        period_nm: of the finest stripes of raw frames, three evenly spread directions; needed with the optics.
         foreground: share of patches that must hold signal.
         validation: held-out share, 0 to 0.9.
         validation_box: [y0, y1, x0, x1] in camera pixels: exactly this part of every field is held out instead.
@@ -72,6 +82,7 @@ class PairedImages:
     pixel_nm: float | None = None
     na: float | None = None
     wavelength_nm: float | None = None
+    period_nm: float | None = None
     foreground: float = 0.0
     validation: float = 0.1
     validation_box: Sequence[int] | None = None
@@ -171,9 +182,15 @@ class PairedImages:
                 "data.pixel_nm: neither the images nor the targets say their pixel size, which na and wavelength_nm need; "
                 "give that of the camera, data.pixel_nm=..."
             )
+        if self.na is not None and images.channels > 1 and self.period_nm is None:
+            raise InputError(
+                "data.period_nm: missing. Raw frames measure more than the optics alone, by how much the stripes say; give their "
+                "period, or leave na and wavelength_nm out."
+            )
         return {
             "upscale": images.upscale,
             "frames": images.channels,
+            "illumination": None if self.period_nm is None else {"period_nm": self.period_nm},
             "pixel_nm": pixel,
             "na": self.na,
             "wavelength_nm": self.wavelength_nm,

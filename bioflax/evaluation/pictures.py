@@ -55,10 +55,11 @@ def crops(items: Sequence[EvaluationItem], rows: Sequence[dict[str, Any]], metho
     judged = [i for i, item in enumerate(items) if not np.isnan(gain[item.name])] or range(len(items))
     order = sorted(judged, key=lambda i: gain[items[i].name])
     chosen = list(dict.fromkeys([order[0], order[len(order) // 2], order[-1]]))
-    best = {
-        kind: max(names, key=lambda name: np.mean([psnr[items[i].name, name] for i in judged]), default="")
-        for kind, names in (("baseline", methods.baselines), ("bound", methods.bounds))
-    }
+    best = {}
+    for kind, names in (("baseline", methods.baselines), ("bound", methods.bounds)):
+        # A method that fails on an image has no picture of it.
+        whole = [name for name in names if all((items[i].name, name) in psnr for i in judged)]
+        best[kind] = max(whole, key=lambda name: np.mean([psnr[items[i].name, name] for i in judged]), default="")
     arrays: dict[str, np.ndarray] = {
         "names": np.array([items[i].name for i in chosen]),
         "gains": np.array([gain[items[i].name] for i in chosen]),

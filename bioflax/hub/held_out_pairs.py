@@ -25,7 +25,7 @@ from bioflax.predict.physics import FLOOR, Physics, physics_of
 
 JUDGED = 24  # held-out pictures that the summary looks at
 TUNED = 6  # other pictures that the classical methods are tuned on, with the truth before their eyes
-HONEST = ("null_space_energy", "chi_square", "rse_share", "rsp", "detail")
+HONEST = ("null_space_energy", "chi_square", "rse_over_noise", "rse_share", "rsp", "detail", "gain")
 
 
 def judge_pairs(model: LoadedModel, task: Any, prepared: Prepared, preview: Path) -> dict[str, Any]:
@@ -126,10 +126,14 @@ def tuned_methods(images: np.ndarray, targets: np.ndarray, physics: Physics) -> 
     offset = float(physics.camera.offset_adu) if physics.camera is not None else float(images.min())
     full = [n for n, target in enumerate(targets) if np.ptp(target) > 0] or range(len(targets))
     pairs = {"images": [images[n] for n in full], "targets": [targets[n] for n in full]}
-    return {
-        name: tune(name, **pairs, imaging=physics.imaging, offset=offset, sharpness=physics.sharpness)
-        for name in SUPER_RESOLVERS
-    }
+    camera = {"imaging": physics.imaging, "offset": offset, "sharpness": physics.sharpness}
+    dark = max(float(np.percentile(images, 1)) - offset, 0.0)
+
+    def best(name: str) -> Tuned:
+        levels = (0.0, dark) if name.startswith("richardson_lucy") else (0.0,)
+        return max((tune(name, **pairs, **camera, background=level) for level in levels), key=lambda one: one.psnr_db)
+
+    return {name: best(name) for name in SUPER_RESOLVERS}
 
 
 def best_linear(targets: np.ndarray, raw: np.ndarray, physics: Physics, simulator: Any = None) -> dict[str, float]:

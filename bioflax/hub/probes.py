@@ -1,4 +1,4 @@
-"""Probes of a super-resolving model on scenes whose truth is known: two lines, an empty field, a wrong spot, a wrong scale.
+"""Probes of a super-resolving model where the truth is known: two lines or points, an empty field, a wrong spot or scale.
 
 They need the simulator that the model was trained with; a model of measured pairs has none and is not probed.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,35 +17,16 @@ import jax
 import numpy as np
 
 from bioflax.baselines.super_resolve import Tuned
+from bioflax.hub.pair_probes import told_apart
 from bioflax.metrics import affine_match, psnr
-from bioflax.metrics.pairs import is_resolved, profile_across
-from bioflax.optics.resolution_bounds import bound_resolved_fraction, separation_crlb_nm
 from bioflax.predict.files import mean_numbers
 from bioflax.predict.honesty import examine
 from bioflax.predict.physics import Physics
-from bioflax.simulate.still import Still
-from bioflax.simulate.structures import Blank, draw_line_pair
+from bioflax.simulate.structures import Blank
 
-SPACINGS = (
-    0.25,
-    0.375,
-    0.5,
-    0.625,
-    0.75,
-    0.875,
-    1.0,
-    1.125,
-    1.25,
-    1.5,
-)  # times the cut-off spacing wavelength / (2 NA)
-REPEATS = 16  # pairs at each spacing
-FIELDS = 12  # pictures of each other probe
-LINE_LENGTH = 0.6  # of the picture
-LINE_NM = 100.0  # of equal strip, density 1: dim lines, so that light and not the grid decides
-JUDGED_ALONG = 0.5  # of a line's length
-SHOWN = ("chi_square", "rse_share", "rsp", "null_space_energy", "detail")
+FIELDS = 24  # pictures of each probe
+SHOWN = ("chi_square", "rse_over_noise", "rsp", "null_space_energy", "detail")
 RIVALS = ("bicubic", "richardson_lucy", "richardson_lucy_tv")
-Resolver = Callable[[np.ndarray], np.ndarray]
 
 
 def probe(
@@ -74,10 +55,12 @@ def probe(
         blur_scale=_middle(simulator.blur_scale),
         period_scale=_middle(simulator.period_scale),
     )
-    methods: dict[str, Resolver] = {"model": lambda wide: None}
-    methods |= {name: tuned[name].apply for name in RIVALS if name in tuned}
+    methods = {name: tuned[name].apply for name in RIVALS if name in tuned}
     dim = simulator.photons[0] if isinstance(simulator.photons, tuple) else simulator.photons
-    lines = two_lines(model, dataclasses.replace(steady, photons=float(dim)), physics, methods)
+    pairs = {
+        "two_lines": told_apart("lines", model, dataclasses.replace(steady, photons=float(dim)), physics, methods),
+        "two_points": told_apart("points", model, steady, physics, methods),
+    }
     empty = empty_field(model, steady, physics, judged)
     narrow, wide = simulator.blur_scale if isinstance(simulator.blur_scale, tuple) else (simulator.blur_scale,) * 2
     changes = {
@@ -86,72 +69,26 @@ def probe(
         "spot 20 % wider": {"blur_scale": 1.2 * wide},
         "pixel 1.5 times as large": {"pixel": 1.5},
     }
-    shifts = shifted(model, steady, physics, judged, changes)
-    found = {"two_lines": lines, "empty": empty, "shifts": shifts}
+    # Over the whole range of light, so that the false alarms of dim pictures count.
+    lit = dataclasses.replace(steady, photons=simulator.photons, background_photons=simulator.background_photons)
+    shifts = shifted(model, lit, physics, judged, changes)
+    found = {**pairs, "empty": empty, "shifts": shifts}
     aside = path.with_name(f".{path.name}.part")
     aside.write_text(json.dumps(found, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     aside.replace(path)
-    half = [d for d, share in zip(lines["spacing_nm"], lines["resolved"]["model"]) if share >= 0.5]
     numbers = {"false_structures_per_um2": empty["false_structures_per_um2"]}
-    return numbers | ({"resolved_half_nm": min(half)} if half else {})
+    half = resolved_from(pairs["two_lines"]["spacing_nm"], pairs["two_lines"]["resolved"]["model"])
+    return numbers | ({} if half is None else {"resolved_half_nm": half})
 
 
-def two_lines(model: Any, simulator: Any, physics: Physics, methods: Mapping[str, Resolver]) -> dict[str, Any]:
-    """Share of pairs of parallel lines that are told apart, by spacing, for each method and for the bound.
-
-    The bound is that of an unbiased estimate of the distance (`separation_crlb_nm`). Below the spacing of the cut-off,
-    wavelength / (2 NA), what tells the two apart is a prior on lines and not data.
-    """
-    optics = simulator.optics
-    cutoff_nm = 1.0 / physics.reach_per_nm
-    rng = np.random.default_rng(0)
-    fine_nm, side = physics.fine_nm, physics.upscale * min(simulator.shape)
-    margin = physics.upscale * simulator.margin
-    resolved: dict[str, list[float]] = {name: [] for name in methods}
-    bound = []
-    for share in SPACINGS:
-        spacing_nm = share * cutoff_nm
-        angle = rng.uniform(0, math.pi, REPEATS)
-        centre = np.array(simulator.shape) * physics.upscale / 2 + rng.uniform(-3, 3, (REPEATS, 2))
-        length_nm = LINE_LENGTH * side * fine_nm
-        densities = _line_pairs(simulator.canvas, fine_nm, spacing_nm, centre + margin, angle, length_nm)
-        raw = show(simulator, densities)["image"]
-        wide = raw.mean(-1)
-        for name, method in methods.items():
-            images = restored_of(model, raw) if name == "model" else [method(image) for image in wide]
-            told = [
-                is_resolved(
-                    profile_across(
-                        image,
-                        tuple(at - 0.5),
-                        float(turn),
-                        4 * spacing_nm / fine_nm,
-                        JUDGED_ALONG * length_nm / fine_nm,
-                    ),
-                    spacing_nm / fine_nm,
-                )
-                for image, at, turn in zip(images, centre, angle)
-            ]
-            resolved[name].append(float(np.mean(told)))
-        quantum = float(np.mean(simulator.camera.quantum_efficiency))
-        light = quantum * simulator.photons * LINE_NM / float(optics.pixel_nm)
-        spread = separation_crlb_nm(
-            spacing_nm,
-            optics,
-            photons=light,
-            background_photons=quantum * simulator.background_photons,
-            read_noise_e=float(np.mean(simulator.camera.read_noise_e)),
-            length_px=JUDGED_ALONG * length_nm / float(optics.pixel_nm),
-        )
-        bound.append(bound_resolved_fraction(spacing_nm, spread))
-    return {
-        "spacing_nm": [share * cutoff_nm for share in SPACINGS],
-        "cutoff_nm": cutoff_nm,
-        "repeats": REPEATS,
-        "resolved": resolved,
-        **({"bound": bound} if physics.frames == 1 else {}),  # that of even light
-        "photons": float(simulator.photons),
-    }
+def resolved_from(spacings_nm: Sequence[float], shares: Sequence[float]) -> float | None:
+    """The smallest spacing from which on, at all larger ones, half of the pairs or more are told apart; None for none."""
+    found = None
+    for spacing, share in sorted(zip(spacings_nm, shares), reverse=True):
+        if share < 0.5:
+            break
+        found = spacing
+    return found
 
 
 def empty_field(model: Any, simulator: Any, physics: Physics, judged: Mapping[str, float]) -> dict[str, Any]:
@@ -198,12 +135,6 @@ def sampled(simulator: Any, n: int) -> dict[str, np.ndarray]:
     return jax.device_get(_sample(simulator, jax.random.key(7), n))
 
 
-def show(simulator: Any, densities: jax.Array) -> dict[str, np.ndarray]:
-    """Given densities (N, canvas) through the optics and the camera of a simulator."""
-    keys = jax.random.split(jax.random.key(8), len(densities))
-    return {name: values[:, 0] for name, values in jax.device_get(_show(simulator, densities, keys)).items()}
-
-
 def restored_of(model: Any, raw: np.ndarray) -> np.ndarray:
     """(N, sH, sW) of raw pictures (N, H, W, frames)."""
     return model.restore(raw)["image"][..., 0]
@@ -217,30 +148,7 @@ def _middle(span: Any) -> float:
     return math.sqrt(low * high) if low > 0 else high / 2
 
 
-# Compiled once for all spacings, widths of the spot and pixels: simulators are pytrees.
+# Compiled once for all widths of the spot and pixels: simulators are pytrees.
 @partial(jax.jit, static_argnames="n")
 def _sample(simulator: Any, key: jax.Array, n: int) -> dict[str, jax.Array]:
     return simulator.sample(key, n)
-
-
-@jax.jit
-def _show(simulator: Any, densities: jax.Array, keys: jax.Array) -> dict[str, jax.Array]:
-    def one(density: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
-        return dataclasses.replace(simulator, scene=Still(density)).sample(key, 1)
-
-    return jax.vmap(one)(densities, keys)
-
-
-@partial(jax.jit, static_argnames="shape")
-def _line_pairs(
-    shape: tuple[int, int],
-    pixel_nm: float,
-    spacing_nm: float,
-    centres_yx_px: jax.Array,
-    angles_rad: jax.Array,
-    length_nm: float,
-) -> jax.Array:
-    def one(centre: jax.Array, angle: jax.Array) -> jax.Array:
-        return draw_line_pair(shape, pixel_nm, spacing_nm, centre, angle, length_nm, LINE_NM)
-
-    return jax.vmap(one)(centres_yx_px, angles_rad)

@@ -16,7 +16,9 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "leaky_relu": lambda x: jnp.where(x >= 0, x, 0.1 * x),  # 0.1 as in Noise2Noise; JAX's own default is 0.01
     "elu": jax.nn.elu,
     "gelu": jax.nn.gelu,  # the approximation by a tanh
-    "gelu_exact": lambda x: 0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5)),  # JAX's own, by erfc, takes three times as long
+    "gelu_exact": lambda x: (
+        0.5 * x * (1.0 + jax.lax.erf(x * 0.5**0.5))
+    ),  # JAX's own, by erfc, takes three times as long
     "silu": jax.nn.silu,
     "identity": lambda x: x,
 }

@@ -11,6 +11,7 @@ Two beams make the first stripes alone (3 phases, 2-D SIM); a third, central bea
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +122,28 @@ class Illumination:
 
     def _depth(self, value: jax.Array) -> jax.Array:
         return self._per_angle(value)[:, None, None, None]
+
+
+def measured_reach_per_nm(
+    cutoff_per_nm: float, period_nm: Sequence[float] | float, angle_deg: Sequence[float] = (0.0, 60.0, 120.0)
+) -> float:
+    """Up to which frequency frames under stripes have measured *every* direction, cycles per nm.
+
+    Each direction moves the pass band by +- 1 / period along its wave vector; what they cover together is no disc, and this is
+    the largest disc inside it. A single direction measures nothing more across its stripes.
+
+    Args:
+        cutoff_per_nm: of the optics; where the camera's Nyquist frequency is lower, that.
+        period_nm: of the finest stripes, of all directions or of each.
+        angle_deg: of the wave vectors.
+    """
+    angles = np.deg2rad(np.atleast_1d(np.asarray(angle_deg, np.float64)))
+    waves = 1.0 / np.broadcast_to(np.asarray(period_nm, np.float64), angles.shape)
+    towards = np.linspace(0.0, np.pi, 361)[:, None] - angles
+    across = waves * np.sin(towards)
+    height = np.sqrt(np.maximum(cutoff_per_nm**2 - across**2, 0.0))
+    reached = np.where(np.abs(across) < cutoff_per_nm, np.abs(waves * np.cos(towards)) + height, 0.0)
+    return float(np.maximum(reached.max(1), cutoff_per_nm).min())
 
 
 def _stripes(rows: jax.Array, columns: jax.Array) -> jax.Array:

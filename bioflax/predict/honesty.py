@@ -22,7 +22,9 @@ WINDOW_PX = 9  # camera pixels of the local maps
 TOLERANCE = 0.15  # chi-square may lie that far from 1 for reasons that are not the result's: gain known to some percent
 PRIOR_GROWTH, ERROR_GROWTH = 1.5, 1.5  # times the model's own value on the data that it was judged on
 LEAST_DETAIL = 0.5  # of the model's own
-LEAST_RSP = 0.8
+LEAST_RSP = 0.8  # of what the noise of the raw picture allows
+FAINTEST = 5.5  # standard deviations of a spot that is no noise
+OF_NOISE = ("chi_square", "chi_square_limit", "rse_over_noise", "rsp_expected", "detail", "detail_error")
 BORDER_SPACINGS = 3.0  # of the cut-off spacing
 PIXEL_TOLERANCE = 0.05
 FINE_BAND, COARSE_BAND = (0.5, 0.8), (0.1, 0.4)  # of the cut-off
@@ -37,9 +39,11 @@ class Honesty:
         maps: on the fine grid `measured`, `prior` (they add up to the result), `null_space` (local share of the prior, 0 to 1);
             on the camera grid `chi_square` (local), `error` (|result through a Gaussian blur - raw|, after SQUIRREL), `raw`, `seen`
             (the result through the optics).
-        numbers: `null_space_energy`, `chi_square`, `chi_square_limit`, `rse`, `rse_share` (of the raw picture's range), `rsp`,
-            `detail` (power of the raw picture's finest measured structure over that of its coarse one, noise taken off),
-            `blank_chi_square`, `false_structures_per_um2` (only where the raw picture holds nothing but noise), `gain`, `offset`.
+        numbers: `null_space_energy`, `chi_square`, `chi_square_limit`, `rse`, `rse_share` (of the raw picture's range),
+            `rse_over_noise`, `rsp`, `rsp_expected` (what the raw picture's noise allows), `detail` (power of its finest measured
+            structure over that of its coarse one, noise taken off), `gain`, `offset`, `blur_scale`; `blank` and
+            `false_structures_per_um2` only where the raw picture holds nothing but noise. What needs the noise is left out
+            where that is not known.
         flags: one line for each thing that speaks against the result; empty where nothing does.
         noise: where the noise variance comes from.
     """
@@ -81,18 +85,12 @@ def examine(
     check_size(restored.shape)
     band = {"cutoff_per_px": physics.reach_per_px, "upscale": physics.band_upscale}
     measured, prior = passband.split(restored, **band)
-    window = WINDOW_PX * physics.upscale | 1
-    seen = physics.through_optics(restored)
-    gain, offset = (1.0, 0.0) if physics.same_unit else passband.fit_affine(seen, wide)
-    seen = gain * seen + offset
-    variance, noise = physics.variance(seen, wide)
     inner = inside(wide.shape, physics)
+    fits = [fitted(restored, wide, physics, width, inner) for width in physics.widths]
+    chi, seen, variance, noise, gain, offset, width = min(fits, key=lambda fit: fit[0])
     _, chi_map = passband.chi_square(seen, wide, variance, window_px=WINDOW_PX)
-    chi, _ = passband.chi_square(seen[inner], wide[inner], variance[inner], window_px=WINDOW_PX)
-    level = np.full_like(wide, wide.mean())
-    blank, _ = passband.chi_square(level, wide, physics.variance(level, wide)[0], window_px=WINDOW_PX)
     squirrel = error_map(restored, wide, physics.upscale)
-    rse = float(np.sqrt(np.mean(squirrel.map[inner] ** 2)))
+    rse, sigma = (float(np.sqrt(np.mean(part[inner]))) for part in (squirrel.map**2, variance))
     spread = float(np.subtract(*np.percentile(wide, (99.9, 0.1))))
     numbers = {
         "null_space_energy": passband.null_space_energy(restored, **band),
@@ -100,24 +98,31 @@ def examine(
         "chi_square_limit": passband.chi_square_limit(wide[inner].size, tolerance=TOLERANCE),
         "rse": rse,
         "rse_share": rse / max(spread, 1e-12),
+        "rse_over_noise": rse / sigma,
         "rsp": squirrel.rsp,
+        "rsp_expected": float(np.sqrt(max(0.0, 1.0 - float(np.mean(variance)) / max(float(wide.var()), 1e-30)))),
         **dict(zip(("detail", "detail_error"), detail_of(wide, float(np.mean(variance)), physics))),
-        "blank_chi_square": blank,
         "gain": float(gain),
         "offset": float(offset),
+        "blur_scale": width,
     }
     if noise == UNKNOWN:  # its variance holds the structure too: nothing could disagree with it
-        numbers = {name: value for name, value in numbers.items() if "chi_square" not in name}
-    elif blank <= numbers["chi_square_limit"]:
-        contrast = 3.0 * float(np.sqrt(np.mean(variance))) / max(abs(gain), 1e-12)
-        found = false_structures(restored, float(np.median(restored)), contrast, physics.fine_nm)
-        numbers["false_structures_per_um2"] = found.per_um2
+        numbers = {name: value for name, value in numbers.items() if name not in OF_NOISE}
+    elif is_blank(wide, physics):
+        # Nothing can be fitted to noise: the gain is that of the pictures that the model was judged on.
+        gain = 1.0 if physics.same_unit else float((judged or {}).get("gain") or np.nan)
+        found = (
+            false_structures(restored, float(np.median(restored)), 3.0 * sigma / gain, physics.fine_nm)
+            if gain > 0
+            else None
+        )
+        numbers["false_structures_per_um2"] = np.nan if found is None else found.per_um2
+        numbers["blank"] = 1.0
+    floor = sigma**2 / max(numbers["gain"], 1e-6) ** 2
     maps = {
         "measured": measured,
         "prior": prior,
-        "null_space": passband.null_space_map(
-            restored, **band, window_px=window, floor=float(np.mean(variance)) / max(gain, 1e-6) ** 2
-        ),
+        "null_space": passband.null_space_map(restored, **band, window_px=WINDOW_PX * physics.upscale | 1, floor=floor),
         "chi_square": chi_map,
         "error": squirrel.map,
         "raw": wide,
@@ -126,6 +131,30 @@ def examine(
     maps = {name: np.asarray(values, np.float32) for name, values in maps.items()}
     numbers = {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
     return Honesty(maps, numbers, flags_of(numbers, judged or {}, physics, pixel_nm), noise)
+
+
+def fitted(
+    restored: np.ndarray, wide: np.ndarray, physics: Physics, width: float, inner: tuple[slice, slice]
+) -> tuple[float, np.ndarray, np.ndarray, str, float, float, float]:
+    """(chi-square, result through the optics, variance, where that comes from, gain, offset, width) for one width of the spot."""
+    seen = physics.through_optics(restored, width)
+    gain, offset = (1.0, 0.0) if physics.same_unit else passband.fit_affine(seen, wide)
+    seen = gain * seen + offset
+    variance, noise = physics.variance(seen, wide)
+    chi, _ = passband.chi_square(seen[inner], wide[inner], variance[inner], window_px=WINDOW_PX)
+    return chi, seen, variance, noise, gain, offset, width
+
+
+def is_blank(wide: np.ndarray, physics: Physics) -> bool:
+    """Whether a picture holds nothing but noise: no spot of the optics' size, anywhere, stands out by `FAINTEST` deviations."""
+    from scipy.ndimage import gaussian_filter
+
+    level = np.full_like(wide, np.median(wide))
+    residual = (wide - level) / np.sqrt(physics.variance(level, wide)[0])
+    sigma_px = max(0.21 / (0.5 * float(physics.imaging.optics.cutoff_per_nm * physics.imaging.optics.pixel_nm)), 0.7)
+    # White noise of variance 1 comes out of the filter with a standard deviation of 1 / (2 sigma sqrt(pi)).
+    matched = gaussian_filter(residual, sigma_px, mode="reflect") * (2 * sigma_px * math.sqrt(math.pi))
+    return bool(np.abs(matched).max() < FAINTEST)
 
 
 def check_size(shape: tuple[int, ...]) -> None:
@@ -139,8 +168,10 @@ def check_size(shape: tuple[int, ...]) -> None:
 def inside(shape: tuple[int, int], physics: Physics) -> tuple[slice, slice]:
     """The part of a picture that no light from beyond its border reaches, as far as the result cannot know of it."""
     optics = physics.imaging.optics
-    border = math.ceil(BORDER_SPACINGS / float(optics.cutoff_per_nm * optics.pixel_nm))
-    border = border if min(shape) > 4 * border else 0
+    border = BORDER_SPACINGS / float(optics.cutoff_per_nm * optics.pixel_nm)
+    if float(optics.haze) > 0:
+        border += float(optics.haze_nm / optics.pixel_nm)
+    border = min(math.ceil(border), min(shape) // 4)
     return slice(border, shape[0] - border), slice(border, shape[1] - border)
 
 
@@ -188,11 +219,11 @@ def flags_of(
             f"More of it is prior than on the data the model was judged on: {100 * numbers['null_space_energy']:.1f} % of the "
             f"contrast lies beyond what was measured, there {100 * known:.1f} %."
         )
-    known = judged.get("rse_share")
-    if known and numbers["rse_share"] > ERROR_GROWTH * known:
+    known = judged.get("rse_over_noise")
+    if known and numbers.get("rse_over_noise", 0.0) > ERROR_GROWTH * known:
         flags.append(
-            f"The error towards the raw picture (RSE) is {numbers['rse_share'] / known:.1f} times that on the data the model was "
-            "judged on."
+            f"The error towards the raw picture (RSE) is {numbers['rse_over_noise']:.2f} times the noise; on the data that the "
+            f"model was judged on it was {known:.2f} times."
         )
     known = judged.get("detail")
     if known and "detail" in numbers and numbers["detail"] + 3 * numbers["detail_error"] < LEAST_DETAIL * known:
@@ -200,13 +231,15 @@ def flags_of(
             f"The raw picture has {100 * numbers['detail'] / known:.0f} % of the fine detail that the model was judged on: a wider "
             "spot (defocus, aberration, another NA) or a coarser scene."
         )
-    if numbers["rsp"] < LEAST_RSP and "false_structures_per_um2" not in numbers:
-        flags.append(f"The result correlates weakly with the raw picture (RSP {numbers['rsp']:.2f}).")
-    if "false_structures_per_um2" in numbers:
-        rate = numbers["false_structures_per_um2"]
-        found = (
-            f"{rate:.3g} structures per square micrometre stand in the result" if rate else "the result shows nothing"
+    blank, expected = numbers.get("blank", 0.0) > 0, numbers.get("rsp_expected", 0.0)
+    if not blank and expected > 0 and numbers["rsp"] < LEAST_RSP * expected:
+        flags.append(
+            f"The result correlates weakly with the raw picture: RSP {numbers['rsp']:.2f}, the noise allows {expected:.2f}."
         )
+    if blank:
+        rate = numbers.get("false_structures_per_um2")
+        shown = {None: "how much of the result is false is not known", 0.0: "the result shows nothing"}
+        found = shown.get(rate, f"{rate or 0:.3g} structures per square micrometre stand in the result")
         flags.append(f"The raw picture holds nothing but noise; {found}.")
     pixel = float(physics.imaging.optics.pixel_nm)
     if pixel_nm is not None and abs(pixel_nm / pixel - 1) > PIXEL_TOLERANCE:

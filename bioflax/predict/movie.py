@@ -14,6 +14,7 @@ from bioflax.io import ImageFile, Localizations
 from bioflax.ops.peaks import find_emitters
 from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.psf import EmitterPSF
+from bioflax.predict.restore import context
 from bioflax.predict.tiled import Progress, TileChoice, predict_tiled
 
 MAPS = 40  # float32 maps of a frame that are alive at once, those of the net's ten outputs and their copies
@@ -57,6 +58,7 @@ def localize_movie(
     check_maps(camera, (height, width))
     chunk = max(1, min(32, frames, CHUNK_BYTES // (MAPS * 4 * height * width)))
     room = int(np.ceil(DENSEST_PER_UM2 * height * width * (scales.pixel_nm / 1000.0) ** 2)) + 16
+    tile, halo = context(model, tile)
     parts = []
     for first, stack in windows_of_frames(movie, camera, frames, chunk, scales.frames // 2):
         image = np.stack([stack[k : k + scales.frames] for k in range(len(stack) - scales.frames + 1)])
@@ -64,7 +66,7 @@ def localize_movie(
             model.net.apply,
             model.variables,
             np.asarray(model.normalization.apply(np.moveaxis(image, 1, -1)), np.float32),
-            halo=model.receptive_field // 2,
+            halo=halo,
             stride=model.stride,
             tile=tile,
             memory_gb=memory_gb,

@@ -17,6 +17,7 @@ from bioflax.io import check_finite
 from bioflax.ops.polygons import render_polygons
 from bioflax.ops.suppression import non_maximum_suppression, thin_points
 from bioflax.ops.tiles import plan_tiles, read_window
+from bioflax.predict.restore import context
 from bioflax.predict.tiled import Progress, TileChoice, choose_tile, compiled, per_axis
 from bioflax.tasks.detection import Centres, DetectionScheme, SpotFlow, StarConvex
 from bioflax.typing import Array
@@ -125,7 +126,8 @@ def candidates(
     check_finite(image, "image")
     sizes = image.shape[:-1]
     units = model.normalization.of_image(image)
-    halo = per_axis("halo", model.receptive_field // 2 + scheme.window * scheme.grid, len(sizes))
+    tile, radius = context(model, tile)
+    halo = tuple(side + scheme.window * scheme.grid for side in per_axis("halo", radius, len(sizes)))
     stride = per_axis("stride", model.stride, len(sizes))
     chosen = choose_tile(
         compiled(model.net.apply),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 
 from bioflax.errors import InputError
 from bioflax.optics.camera import EMCCD, SCMOS
+from bioflax.optics.illumination import measured_reach_per_nm
 from bioflax.optics.imaging import Imaging, bin_mean
 from bioflax.optics.psf.widefield import WidefieldOptics, blur, widefield_otf
 
 OPTICS = ("na", "wavelength_nm", "refractive_index", "defocus_nm", "haze", "haze_nm")
 UNKNOWN = "the spread of the picture"
+WIDTHS = 5
 FLOOR = 1e-3  # of a transfer function that is divided by
 
 
@@ -24,12 +27,15 @@ class Physics:
 
     Attributes:
         imaging: optics, camera pixel and upscale.
-        reach_per_nm: highest frequency that was measured, cycles per nm: the cut-off of the optics; with structured illumination
-            that much higher as the stripes are fine.
+        reach_per_nm: up to which frequency all directions were measured, cycles per nm: the cut-off of the optics; with structured
+            illumination more (`optics.illumination.measured_reach_per_nm`).
         sharpness: the model's targets are objects as a microscope with this many times the cut-off sees them; None: the object.
         camera: from photons to counts, or None where it is not known.
         frames: raw pictures of one field; their mean is the wide-field picture.
         same_unit: the result is in the unit of the raw picture; else gain and offset are fitted first.
+        blur_scales: range of the factor on the wavelength that the model was trained for; within it the width of the spot is
+            fitted to each picture.
+        noise_std: of a camera pixel, where noise is white and no camera stands behind it.
     """
 
     imaging: Imaging
@@ -38,6 +44,8 @@ class Physics:
     camera: Any = None
     frames: int = 1
     same_unit: bool = True
+    blur_scales: tuple[float, float] = (1.0, 1.0)
+    noise_std: float | None = None
 
     @property
     def upscale(self) -> int:
@@ -56,13 +64,23 @@ class Physics:
 
     @property
     def band_upscale(self) -> int:
-        """What the camera's own pixels cut off the measured band: nothing where several frames tell folded frequencies apart."""
+        """What the camera's own pixels cut off the measured band; of raw frames `reach_per_nm` has it in it already."""
         return self.upscale if self.frames == 1 else 1
 
-    def through_optics(self, fine: np.ndarray, mirror_px: int = 32) -> np.ndarray:
-        """A result (sH, sW) as the camera would have seen it: (H, W), in the unit of the result."""
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """Factors on the wavelength that are tried on a picture."""
+        low, high = self.blur_scales
+        return (low,) if low == high else tuple(np.linspace(low, high, WIDTHS).tolist())
+
+    def through_optics(self, fine: np.ndarray, blur_scale: float = 1.0, mirror_px: int = 32) -> np.ndarray:
+        """A result (sH, sW) as the camera would have seen it: (H, W), in the unit of the result.
+
+        `blur_scale` is a factor on the wavelength, and so on the width of the spot.
+        """
         shape = tuple(side + 2 * mirror_px for side in fine.shape)
-        otf = np.asarray(self.imaging.otf(shape), np.float64)
+        seen = dataclasses.replace(self.imaging.optics, wavelength_nm=self.imaging.optics.wavelength_nm * blur_scale)
+        otf = np.asarray(Imaging(seen, self.upscale).otf(shape), np.float64)
         if self.sharpness is not None:  # what the target lost already is not taken away twice
             optics = self.imaging.fine_optics
             shown = widefield_otf(
@@ -74,6 +92,8 @@ class Physics:
 
     def variance(self, expected: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, str]:
         """Noise variance of a raw picture (H, W), the mean of the frames, at its expected counts; and where it comes from."""
+        if self.noise_std is not None:
+            return np.full(raw.shape, self.noise_std**2 / self.frames), "the simulation"
         if self.camera is not None:
             photons = jnp.maximum(self.camera.to_photons(jnp.asarray(expected)), 0.0)
             return (np.asarray(self.camera.variance(photons), np.float64) + 1 / 12) / self.frames, "the camera"
@@ -114,18 +134,28 @@ def physics_of(
         )
     optics |= {name: found[name] for name in OPTICS if name not in optics and found.get(name) is not None}
     microscope = WidefieldOptics(**optics)
-    reach = float(microscope.cutoff_per_nm)
-    stripes = found.get("illumination")
-    if stripes:
-        reach += 1.0 / float(np.max(stripes["period_nm"]))
+    widths = found.get("blur_scale") or 1.0
     return Physics(
         imaging=Imaging(microscope, model.upscale),
-        reach_per_nm=reach,
+        reach_per_nm=reach_of({**found, **optics}),
         sharpness=found.get("sharpness"),
         camera=camera if camera is not None else camera_of(found.get("camera")),
+        noise_std=None if camera is not None else found.get("noise_std"),
         frames=int(found.get("frames") or 1),
         same_unit=found.get("units", "input") == "input",
+        blur_scales=(float(widths[0]), float(widths[1])) if isinstance(widths, list) else (float(widths),) * 2,
     )
+
+
+def reach_of(physics: dict[str, Any]) -> float:
+    """Up to which frequency all directions were measured, cycles per nm, from the plain numbers of a card."""
+    cutoff = 2.0 * physics["na"] / physics["wavelength_nm"]
+    stripes = physics.get("illumination")
+    if not stripes:
+        return cutoff
+    # Each order of the stripes is folded by the camera before it is put where it belongs.
+    seen = min(cutoff, 0.5 / physics["pixel_nm"])
+    return measured_reach_per_nm(seen, stripes["period_nm"], stripes.get("angle_deg") or (0.0, 60.0, 120.0))
 
 
 def camera_of(found: Any) -> Any:

@@ -58,9 +58,10 @@ def context(model: Restorer, tile: TileChoice) -> tuple[TileChoice, int | tuple[
     `tile` as it is, with the radius of their receptive field.
     """
     radius = model.receptive_field // 2
-    if model.patch is None:
+    patch = getattr(model, "patch", None)
+    if patch is None:
         return tile, radius
-    chosen = model.patch if tile in ("auto", None) else per_axis("tile", tile, model.spatial_dims)
+    chosen = patch if tile in ("auto", None) else per_axis("tile", tile, model.spatial_dims)
     return chosen, tuple(min(radius, size // 4) for size in chosen)
 
 
@@ -151,7 +152,7 @@ def fit_shares(
                 model.net.apply,
                 model.variables,
                 read(window),
-                halo=model.receptive_field // 2,
+                halo=context(model, options.get("tile", "auto"))[1],
                 stride=model.stride,
                 **options,
             )

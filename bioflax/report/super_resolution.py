@@ -86,7 +86,7 @@ def headline(facts: dict[str, Any]) -> dict[str, str]:
         "pixel of the result": number(fine_nm, 1, "nm"),
         "cut-off of the optics": number(float(facts["cutoff_nm"]), 0, "nm"),
         "share of the prior": number(100 * found["null_space_energy"], 1, "%"),
-        "chi-square": f"{number(found['chi_square'])} (at most {number(found['chi_square_limit'])})",
+        "chi-square": f"{number(found.get('chi_square'))} (at most {number(found.get('chi_square_limit'))})",
         "RSP": number(found["rsp"], 3),
         "RSE": f"{number(found['rse'], 1, 'counts')} ({number(100 * found['rse_share'], 1)} % of the range)",
     }
@@ -164,7 +164,7 @@ def by_place(facts: dict[str, Any], arrays: dict[str, np.ndarray], stem: str) ->
         arrays["chi_square"],
         arrays["error"],
         arrays["raw"] - arrays["seen"],
-        limit=means(facts["numbers"])["chi_square_limit"],
+        limit=means(facts["numbers"]).get("chi_square_limit", 1.0),
         fine_nm=facts["fine_nm"],
         upscale=facts["upscale"],
         window=window if cut else None,
@@ -186,11 +186,12 @@ def in_numbers(facts: dict[str, Any]) -> list[Section]:
     found, rows = means(facts["numbers"]), facts["numbers"]
     cells = [
         ["share of the prior: contrast of the result beyond what was measured", number(100 * found["null_space_energy"], 2, "%")],
-        ["chi-square: 1 agrees with the raw picture, above its limit it does not", number(found["chi_square"], 3)],
-        ["limit of chi-square: what noise can explain", number(found["chi_square_limit"], 3)],
-        ["chi-square of an even picture: near 1, there is nothing but noise", number(found.get("blank_chi_square"), 3)],
+        ["chi-square: 1 agrees with the raw picture, above its limit it does not", number(found.get("chi_square"), 3)],
+        ["limit of chi-square: what noise can explain", number(found.get("chi_square_limit"), 3)],
         ["RSP: correlation of the blurred result with the raw picture", number(found["rsp"], 3)],
+        ["what RSP the noise of the raw picture allows", number(found.get("rsp_expected"), 3)],
         ["RSE: root mean square difference of the two", number(found["rse"], 2, "counts")],
+        ["RSE over the noise: 1 is noise alone", number(found.get("rse_over_noise"), 3)],
         ["RSE over the range of the raw picture", number(100 * found["rse_share"], 2, "%")],
     ]  # fmt: skip
     if "detail" in found:

@@ -12,7 +12,7 @@ ALARMS = 0.1  # share of matched pictures that may be flagged
 # number in the file: (heading, factor on it, digits, how it is compared with the matched pictures)
 SHIFTED = {
     "chi_square": ("chi-square", 1.0, 2, "times"),
-    "rse_share": ("RSE (% of the range)", 100.0, 2, "times"),
+    "rse_over_noise": ("RSE / noise", 1.0, 2, "times"),
     "rsp": ("RSP", 1.0, 3, "difference"),
     "null_space_energy": ("share of the prior (%)", 100.0, 2, "times"),
     "detail": ("fine detail of the raw picture (%)", 100.0, 2, "times"),
@@ -25,28 +25,34 @@ def probe_sections(probes: Entry, physics: Entry) -> list[Section]:
     """Sections of `probes.json`; none where there is no such file.
 
     Args:
-        probes: `two_lines`, `empty`, `shifts`, as the judge of a training run writes them; each may be missing.
+        probes: `two_lines`, `two_points`, `empty`, `shifts`, as the judge of a training run writes them; each may be missing.
         physics: of the model's card.
     """
-    makers = {"two_lines": lambda found: resolution(found, physics), "empty": empty_field, "shifts": shifts}
+    makers = {
+        "two_lines": lambda found: resolution(found, physics, "lines"),
+        "two_points": lambda found: resolution(found, physics, "points"),
+        "empty": empty_field,
+        "shifts": shifts,
+    }
     return [make(probes[name]) for name, make in makers.items() if probes.get(name)]
 
 
-def resolution(found: Entry, physics: Entry) -> Section:
-    """Two lines at many distances: figure and table."""
+def resolution(found: Entry, physics: Entry, kind: str) -> Section:
+    """Two lines, or two points, at many distances: figure and table."""
     cutoff_nm, repeats, spacings = found["cutoff_nm"], int(found["repeats"]), found["spacing_nm"]
     striped = int(physics.get("frames") or 1) > 1  # the bound is that of the wide-field picture: it bounds no other
     bound = None if striped else found.get("bound")
     png = curves.two_lines(spacings, found["resolved"], bound, cutoff_nm=cutoff_nm, repeats=repeats)
-    caption = f"{repeats} pairs of parallel lines at each distance, of any direction; bands: 95 % intervals (Wilson)."
+    pairs = {"lines": "pairs of parallel lines", "points": "pairs of points"}[kind]
+    caption = f"{repeats} {pairs} at each distance, of any direction; bands: 95 % intervals (Wilson)."
     if bound is not None:
         caption += (
             " Dashed: how often an unbiased estimate of the distance comes within half of it at best, if it knows "
         )
-        caption += "that there are two straight lines."
+        caption += {"lines": "that there are two straight lines.", "points": "that there are two points."}[kind]
     text = (
-        f"The optics pass nothing finer than {cutoff_nm:.0f} nm. Lines closer than that are told apart only by knowing that "
-        "they are lines: a prior that is right for what the model was trained on, and makes up detail elsewhere. From "
+        f"The optics pass nothing finer than {cutoff_nm:.0f} nm. What lies closer is told apart only by knowing that "
+        f"it is {kind}: a prior that is right for what the model was trained on, and makes up detail elsewhere. From "
         f"{cutoff_nm:.0f} nm on the data decide, and classical methods are rivals."
     )
     pixel_nm, notices = physics.get("pixel_nm"), []
@@ -71,11 +77,14 @@ def resolution(found: Entry, physics: Entry) -> Section:
     )
     table = Table(headings, rows, f"Share of pairs that are told apart.{light}")
     return Section(
-        "What resolution was learned, and what is prior",
+        {
+            "lines": "What resolution was learned, and what is prior: two lines",
+            "points": "What resolution was learned, and what is prior: two points",
+        }[kind],
         text,
         notices,
         tables=[table],
-        figures=[Figure("two_lines", png, caption)],
+        figures=[Figure(f"two_{kind}", png, caption)],
     )
 
 

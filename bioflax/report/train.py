@@ -10,6 +10,7 @@ import numpy as np
 
 from bioflax.errors import InputError
 from bioflax.metrics import frc, radial_power
+from bioflax.predict.physics import reach_of
 from bioflax.report import curves, figures
 from bioflax.report.detection_figures import judged_panel, overlays
 from bioflax.report.files import read_arrays, read_json, read_lines, text_of
@@ -207,9 +208,7 @@ def detail(preview: dict[str, np.ndarray], physics: dict[str, Any]) -> Section |
 
 def cutoff(preview: dict[str, np.ndarray], shown: list[str], physics: dict[str, Any]) -> Figure:
     """Power in physical units with the cut-off of the optics, of a super-resolving model."""
-    per_nm = 2.0 * physics["na"] / physics["wavelength_nm"]
-    if physics.get("illumination"):  # stripes bring higher frequencies into the band
-        per_nm += 1.0 / float(np.max(physics["illumination"]["period_nm"]))
+    per_nm = reach_of(physics)
     fine_nm = physics["pixel_nm"] / physics["upscale"]
     camera_nm = physics["pixel_nm"] if physics.get("frames", 1) == 1 and physics["upscale"] > 1 else None
     lines = {name: (preview[name], fine_nm) for name in shown}

@@ -146,7 +146,8 @@ class Magnified:
         change = {"period_nm": self.illumination.period_nm * period_scale}
         if self.random_phase:
             # The wider stripes of 3-D SIM have half the phase: two turns of it are one of theirs.
-            change["phase_deg"] = 720.0 * noise.uniform(key, (self.illumination.angles,))
+            phases = noise.uniform(key, (self.illumination.angles,))
+            change["phase_deg"] = 720.0 * phases.reshape(jnp.shape(self.illumination.angle_deg))
         illumination = dataclasses.replace(self.illumination, **change)
         return (illuminate(illumination, self.fine_pixel_nm, before_px=margin_px),)
 
