@@ -13,7 +13,7 @@ from bioflax.metrics.pairs import wilson_interval
 from bioflax.report.style import COLOURS, INK, MUTED, WIDTH, look, new_figure, png
 
 SHADE = "#e6eaee"  # where there is no data
-BOUND = "bound, if known to be two lines"
+BOUND = "bound, if known to be two"
 # name in the files: (words, colour, line, marker); lines and marks are told apart without colour
 METHODS = {
     "model": ("model", COLOURS[1], "-", "o"),
@@ -100,8 +100,9 @@ def two_lines(
     *,
     cutoff_nm: float,
     repeats: int,
+    kind: str = "lines",
 ) -> bytes:
-    """Share of pairs of lines that are told apart against their distance, with 95 % Wilson intervals.
+    """Share of pairs of lines or points that are told apart against their distance, with 95 % Wilson intervals.
 
     Args:
         spacing_nm: (K,) distances.
@@ -109,6 +110,7 @@ def two_lines(
         bound: (K,) share of an unbiased estimate that knows of the two lines; None leaves it out.
         cutoff_nm: distance below which only a prior tells the lines apart.
         repeats: pairs at each distance.
+        kind: `lines` or `points`.
     """
     x = np.asarray(spacing_nm, float)
     others = iter(FURTHER * len(resolved))
@@ -131,7 +133,7 @@ def two_lines(
             axes.plot(x, y, color=colour, linestyle=line, marker=marker, markersize=5.5, linewidth=wide, label=words)
         if bound is not None:
             axes.plot(x, bound, color="black", linestyle=(0, (6, 3)), linewidth=1.6, label=BOUND)
-        axes.set(xlabel="distance of the two lines (nm)", ylabel="share told apart", yticks=np.linspace(0, 1, 6))
+        axes.set(xlabel=f"distance of the two {kind} (nm)", ylabel="share told apart", yticks=np.linspace(0, 1, 6))
         above = axes.secondary_xaxis("top", functions=(lambda nm: nm / cutoff_nm, lambda share: share * cutoff_nm))
         above.set_xlabel("in units of the cut-off's spacing", fontsize=8.5, color=MUTED)
         above.tick_params(labelsize=8)

@@ -42,7 +42,7 @@ def resolution(found: Entry, physics: Entry, kind: str) -> Section:
     cutoff_nm, repeats, spacings = found["cutoff_nm"], int(found["repeats"]), found["spacing_nm"]
     striped = int(physics.get("frames") or 1) > 1  # the bound is that of the wide-field picture: it bounds no other
     bound = None if striped else found.get("bound")
-    png = curves.two_lines(spacings, found["resolved"], bound, cutoff_nm=cutoff_nm, repeats=repeats)
+    png = curves.two_lines(spacings, found["resolved"], bound, cutoff_nm=cutoff_nm, repeats=repeats, kind=kind)
     pairs = {"lines": "pairs of parallel lines", "points": "pairs of points"}[kind]
     caption = f"{repeats} {pairs} at each distance, of any direction; bands: 95 % intervals (Wilson)."
     if bound is not None:

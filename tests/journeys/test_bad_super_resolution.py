@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import nnx
 
 from bioflax.configuration import run
+from bioflax.functional import count, purify
+from bioflax.hub.card import ModelCard
+from bioflax.hub.store import save_model
 from bioflax.io import save_image
+from bioflax.models import Direct, Model, UNet, describe
 from bioflax.optics.imaging import bin_mean
 
 PROGRESS = r"\w+ \d+/\d+ "
@@ -129,3 +135,136 @@ SETTINGS = [
 @pytest.mark.parametrize(("extra", "says"), SETTINGS, ids=["+".join(extra) for extra, _ in SETTINGS])
 def test_bad_settings_of_pairs_are_named(folder, capsys, extra, says) -> None:
     check_refused(train(folder, *extra), capsys.readouterr().err, says)
+
+
+def test_known_optics_of_raw_frames_need_the_stripes(folder, capsys) -> None:
+    coloured(folder)
+    optics = ["data.na=1.4", "data.wavelength_nm=520", "data.pixel_nm=93"]
+    code = train(folder, "data.frames_axis=C", "backbone.channels_in=2", *optics)
+    check_refused(code, capsys.readouterr().err, "data.period_nm: missing")
+
+
+def save_untrained(
+    folder: Path, task: str = "superresolve", channels: int = 1, upscale: int = 2, **physics: float
+) -> None:
+    """A model as it was before its first step, with what its card says of the microscope."""
+    backbone, head = partial(UNet, channels_in=channels, width=2, depth=1), partial(Direct, upscale=upscale)
+    module = Model(backbone, head, rngs=nnx.Rngs(0))
+    variables = purify(module).variables
+    card = ModelCard(
+        name="untrained",
+        task=task,
+        architecture=describe(module),
+        normalization={"kind": "mean_std", "offset": [150.0], "scale": [50.0]},
+        axes="YX",
+        scheme="supervised",
+        receptive_field=module.receptive_field,
+        parameters=count(variables),
+        physics=physics,
+    )
+    save_model(folder, card, variables, np.full((1, 4, 4, channels), 150.0, np.float32))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """Models with and without known optics, of raw frames, and one that takes noise away."""
+    folder = tmp_path_factory.mktemp("models")
+    save_untrained(folder / "unknown")
+    save_untrained(folder / "known", na=1.4, wavelength_nm=520.0, pixel_nm=93.0)
+    save_untrained(folder / "frames", channels=9, na=1.4, wavelength_nm=520.0, pixel_nm=93.0)
+    save_untrained(folder / "denoiser", task="denoise", upscale=1)
+    image = bin_mean(place(), 2)
+    files = {
+        "image": (image, "YX"),
+        "nine": (np.stack([image] * 9), "CYX"),
+        "as_time": (np.stack([image] * 9), "TYX"),
+        "fine": (place(), "YX"),
+        "odd": (place()[:95], "YX"),
+        "finest": (np.repeat(np.repeat(place(), 2, 0), 2, 1), "YX"),
+        "elsewhere": (place(7), "YX"),
+        "even": (np.full((96, 128), 7.0), "YX"),
+        "two": (np.stack([place()] * 2), "TYX"),
+    }
+    for name, (pixels, axes) in files.items():
+        save_image(folder / f"{name}.tif", pixels.astype(np.float32), axes)
+    return folder
+
+
+GIVE = "Give optics.na=... optics.wavelength_nm=... optics.pixel_nm=..."
+PREDICT = [
+    ("unknown", "image", ["honesty=true"], f"wavelength_nm, pixel_nm, neither in the model's card nor given. {GIVE}"),
+    ("unknown", "image", ["honesty=true", "optics.na=1.4", "optics.wavelength_nm=520"], "Give optics.pixel_nm=..."),
+    ("denoiser", "image", ["honesty=true"], "expected a super-resolving model, found one for denoise. Leave honesty=false"),
+    ("known", "image", ["honesty=maybe"], "honesty: expected true or false, found 'maybe'"),
+    ("known", "image", ["honesty=true", "optics.na=-1"], "optics.na: expected a number above 0, found -1"),
+    ("known", "image", ["honesty=true", "optics.na=1.6"], "WidefieldOptics.na: expected below the refractive index 1.515"),
+    ("known", "image", ["honesty=true", "camera=scmos", "camera.gain_adu_per_e=0"], "gain_adu_per_e: expected above 0"),
+    ("known", "image", ["camera=scmos"], "camera: expected none for a model that restores images"),
+    ("known", "image", ["posterior=true"], "posterior: expected a model trained with blind spots"),
+    ("known", "nowhere", ["honesty=true"], "nowhere"),
+    ("frames", "image", [], "axes: expected a C axis of 9 channels, as the model takes, found Y=48 X=64"),
+    ("frames", "image", ["honesty=true"], "axes: expected a C axis of 9 channels, as the model takes, found Y=48 X=64"),
+    ("frames", "as_time", [], "found T=9 Y=48 X=64. If they are the raw frames of one field, say so with axes=CYX"),
+    ("frames", "nine", ["augment=true"], "augment: expected false for a model of raw frames"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "extra", "says"), PREDICT, ids=[" ".join([a, b, *c]) for a, b, c, _ in PREDICT]
+)
+def test_bad_predictions_are_named(models, tmp_path, capsys, model, image, extra, says) -> None:
+    files = [f"model={models / model}", f"input={models / image}.tif", f"output={tmp_path / 'out'}"]
+    check_refused(run("predict", [*files, *extra]), capsys.readouterr().err, says)
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert set(left) <= {"result.json"}
+
+
+EVALUATE = [
+    ("known", "image", "finest", [], "is (192, 256), 4x4 times its input (48, 64); the model makes (96, 128) (upscale 2)"),
+    ("known", "image", "odd", [], "is (95, 128), 1.98x2 times its input (48, 64)"),
+    ("known", "image", "elsewhere", [], "does not register with its input"),
+    ("known", "image", "even", [], "cannot be registered with its input; judge it as it lies with register=false"),
+    ("known", "image", "two", [], "beyond YX and raw frames they must be alike"),
+    ("known", "image", "fine", ["register=often"], "register: expected true or false, found 'often'"),
+    ("known", "image", "fine", ["box=[0,99,0,9]"], "box: expected a part of (48, 64) camera pixels, found [0, 99, 0, 9]"),
+    ("known", "image", "fine", ["box=[9,2,0,9]"], "box: expected [y0, y1, x0, x1] in camera pixels, found [9, 2, 0, 9]"),
+    ("known", "image", "fine", ["box=9"], "box: expected [y0, y1, x0, x1] in camera pixels, found 9"),
+    ("known", "image", "fine", ["baselines=[nearest]"], "baselines: expected names of bicubic, lanczos"),
+    ("known", "image", "fine", ["data_range=-1"], "data_range: expected a positive number or null, found -1"),
+    ("unknown", "image", "fine", ["baselines=[wiener]"], "baselines: wiener need the optics. Give optics.na=..."),
+    ("unknown", "image", "fine", ["optics.na=1.4"], "missing: wavelength_nm, pixel_nm"),
+    ("frames", "image", "fine", [], "this model takes 9 raw frames of a field as axis C"),
+    ("frames", "as_time", "fine", [], "If the file has them under another letter, say axes=CYX"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "target", "extra", "says"), EVALUATE, ids=[" ".join([a, b, c, *d]) for a, b, c, d, _ in EVALUATE]
+)
+def test_bad_evaluations_are_named(models, tmp_path, capsys, model, image, target, extra, says) -> None:
+    files = [f"model={models / model}", f"input={models / image}.tif", f"target={models / target}.tif"]
+    check_refused(run("evaluate", [*files, *extra, f"run_dir={tmp_path / 'out'}"]), capsys.readouterr().err, says)
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+TRAIN = [
+    (
+        ["head.upscale=3", "data.simulator.upscale=2"],
+        "head.upscale: the targets have 2 pixels along a pixel of the images",
+    ),
+    (
+        ["data.simulator.illumination={_target_: bioflax.optics.illumination.Illumination}"],
+        "Set backbone.channels_in=9.",
+    ),
+    (["task.loss_name=gaussian_nll"], "task.loss_name: gaussian_nll needs a head that predicts scale"),
+    (["task.loss_name=mae"], "task.loss_name: 'mae' is not known"),
+]
+
+
+@pytest.mark.parametrize(("extra", "says"), TRAIN, ids=["+".join(extra)[:40] for extra, _ in TRAIN])
+def test_bad_trainings_from_physics_are_named(tmp_path, capsys, extra, says) -> None:
+    tiny = [part for part in TINY if "patch" not in part and not part.startswith("head")]
+    sizes = ["data.simulator.size=16", "+data.simulator.margin=2", "data.validation=2"]
+    command = ["experiment=super_resolve", f"run_dir={tmp_path / 'run'}", *tiny, *sizes, *extra]
+    check_refused(run("train", command), capsys.readouterr().err, says)
+    assert not (tmp_path / "run" / "model").exists()

@@ -36,12 +36,13 @@ def draw(cases, count, rays=8, seed=0, field=40.0):
 
 
 def overlaps(centre, rays, measure):
-    """(N, K, K) overlaps of all pairs of each case."""
+    """(N, K, K) overlaps of each row with the later ones of its case; the others are 0."""
     cases, count, _ = rays.shape
-    one, two = np.indices((count, count)).reshape(2, -1)
+    one, two = np.triu_indices(count, 1)
     pairs = (centre[:, one], rays[:, one], centre[:, two], rays[:, two])
     flat = [values.reshape(-1, values.shape[-1]) for values in pairs]
-    common = np.asarray(intersection_areas(*flat)).reshape(cases, count, count)
+    common = np.zeros((cases, count, count), np.float32)
+    common[:, one, two] = np.asarray(intersection_areas(*flat)).reshape(cases, -1)
     area = np.asarray(polygon_areas(rays))
     a, b = area[:, :, None], area[:, None]
     return common / (np.minimum(a, b) if measure == "smaller" else a + b - common)

@@ -37,6 +37,8 @@ def build_model(spatial_dims=2, channels=1, head=Direct):
         channels_out=channels,
         receptive_field=module.receptive_field,
         stride=module.stride_total,
+        upscale=module.upscale,
+        patch=None,
         blind_spot=True,
     )
 

@@ -64,7 +64,8 @@ def test_windows_touch_only_their_part():
     [
         ("YX", 1, 2, "CYX", (2, 6, 7)),
         ("TYX", 1, 2, "TCYX", (2, 2, 6, 7)),
-        ("CYX", 5, 1, "CYX", (1, 6, 7)),
+        ("CYX", 5, 1, "YX", (6, 7)),
+        ("TCYX", 5, 1, "TYX", (2, 6, 7)),
         ("YXC", 5, 3, "YXC", (6, 7, 3)),
     ],
 )
@@ -74,7 +75,8 @@ def test_other_channel_counts_out(axes, channels_in, channels_out, axes_out, sha
     values = np.arange(layout.net_shape[0] * 6 * 7 * channels_out).reshape(-1, 6, 7, channels_out)
     back = np.full(shape_out, -1)
     layout.write(back.__setitem__, everything(layout), values)
-    in_order = np.moveaxis(back, axes_out.index("C"), -1).reshape(values.shape)
+    back = back[..., None] if "C" not in axes_out else np.moveaxis(back, axes_out.index("C"), -1)
+    in_order = back.reshape(values.shape)
     np.testing.assert_array_equal(in_order, values)
 
 
