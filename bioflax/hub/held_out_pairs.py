@@ -76,7 +76,12 @@ def judge_pairs(model: LoadedModel, task: Any, prepared: Prepared, preview: Path
         judged["bounds" if exact else "baselines"] |= linear if exact else {"best_linear": linear}
     if physics:
         honest = [examine(a, b, physics).numbers for a, b in zip(restored, raw[chosen])]
-        judged["metrics"] |= mean_numbers([{name: one[name] for name in HONEST if name in one} for one in honest])
+        judged["metrics"] |= mean_numbers(
+            [
+                {name: one[name] for name in HONEST if name in one and (name != "detail" or one[name] > 0)}
+                for one in honest
+            ]
+        )
         probes = probe(model, prepared.simulator, physics, tuned, judged["metrics"], preview.with_name("probes.json"))
         judged["metrics"] |= probes
     return judged

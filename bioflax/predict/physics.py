@@ -18,6 +18,8 @@ from bioflax.optics.psf.widefield import WidefieldOptics, blur, widefield_otf
 OPTICS = ("na", "wavelength_nm", "refractive_index", "defocus_nm", "haze", "haze_nm")
 UNKNOWN = "the spread of the picture"
 WIDTHS = 5
+BEYOND, LEAST_BEYOND = 1.03, 0.05  # of the cut-off; share of the camera's frequencies
+EVEN = 1.5
 FLOOR = 1e-3  # of a transfer function that is divided by
 
 
@@ -99,10 +101,36 @@ class Physics:
             return (np.asarray(self.camera.variance(photons), np.float64) + 1 / 12) / self.frames, "the camera"
         from bioflax.preflight.noise import from_single
 
-        noise = from_single(np.asarray(raw, np.float64)[None])
+        raw = np.asarray(raw, np.float64)
+        noise = from_single(raw[None])
         if noise is None or not np.median(noise.variances) > 0:  # too small, or even in most places
             return np.full(raw.shape, max(float(np.var(raw)), 1e-12)), UNKNOWN
-        return noise.variance(expected), "the picture itself"
+        variance = noise.variance(expected)
+        beyond = white_beyond(raw, float(self.imaging.cutoff_per_px) * self.upscale)
+        if beyond is None:  # what the scene has of fine structure counts as noise, so chi-square comes out low
+            return variance, "the picture itself"
+        return variance * (beyond / float(variance.mean())), "the picture beyond the cut-off"
+
+
+def white_beyond(picture: np.ndarray, cutoff_per_px: float) -> float | None:
+    """Mean variance of the noise, from the frequencies that the optics do not pass: nothing but noise is there.
+
+    None where the camera's grid has too few of them, or where their power is not even: the picture was smoothed, enlarged or
+    compressed, and its noise is not white any more.
+
+    Args:
+        picture: (H, W) counts.
+        cutoff_per_px: of the optics, cycles per camera pixel.
+    """
+    taper = np.hanning(picture.shape[0] + 2)[1:-1, None] * np.hanning(picture.shape[1] + 2)[None, 1:-1]
+    power = np.abs(np.fft.fft2((picture - picture.mean()) * taper)) ** 2 / np.sum(taper**2)
+    radius = np.hypot(np.fft.fftfreq(picture.shape[0])[:, None], np.fft.fftfreq(picture.shape[1])[None, :])
+    outside = radius > BEYOND * cutoff_per_px
+    if outside.mean() < LEAST_BEYOND:
+        return None
+    middle = np.median(radius[outside])
+    near, far = (float(power[outside & part].mean()) for part in (radius <= middle, radius > middle))
+    return 0.5 * (near + far) if max(near, far) < EVEN * min(near, far) else None
 
 
 def physics_of(

@@ -172,7 +172,12 @@ def test_without_a_camera_the_picture_tells_its_noise_or_not_at_all(truth) -> No
     blind = dataclasses.replace(PHYSICS, camera=None)
     flat = 500.0 + 20.0 * np.random.default_rng(2).normal(size=(64, 64))
     variance, source = blind.variance(np.full((64, 64), 500.0), flat)
-    assert source == "the picture itself" and variance.mean() == pytest.approx(400.0, rel=0.2)
+    assert source == "the picture beyond the cut-off" and variance.mean() == pytest.approx(400.0, rel=0.1)
+    scene = 3000.0 * np.sin(np.arange(64) / 2.5)[:, None] ** 2  # fine structure that the optics pass is no noise
+    variance, source = blind.variance(np.full((64, 64), 500.0), flat + scene)
+    assert source == "the picture beyond the cut-off" and variance.mean() == pytest.approx(400.0, rel=0.25)
+    smoothed = 0.25 * (flat + np.roll(flat, 1, 0) + np.roll(flat, 1, 1) + np.roll(flat, 1, (0, 1)))
+    assert blind.variance(smoothed, smoothed)[1] == "the picture itself"  # beyond the cut-off it was smoothed away
     for picture in (flat[:20, :20], np.full((64, 64), 7.0), np.pad(flat[:8, :8], 28)):
         variance, source = blind.variance(picture, picture)
         assert source == UNKNOWN and (variance > 0).all() and variance.shape == picture.shape
