@@ -13,8 +13,6 @@ from bioflax.data.image_set import Field, ImageSet
 from bioflax.errors import InputError
 
 REGISTER = ("apply", "check", "none")
-_SOFT_PX = 0.85  # camera pixels, standard deviation of a spot where the camera samples at lambda / (4 NA)
-_DETAIL_PX = (1.0, 8.0)  # camera pixels; what is narrower is noise, what is wider background
 _STILL_PX = 0.02  # camera pixels; a smaller shift is not worth an interpolation
 _LISTED = 50
 
@@ -75,24 +73,12 @@ def register_pairs(
 
 def _measure(field: Field, max_shift_px: float) -> tuple[float, float, float]:
     """(dy, dx, correlation): what the target has to move by to lie on the image, camera pixels."""
-    from scipy.ndimage import gaussian_filter, zoom
-
-    from bioflax.metrics.registration import register
+    from bioflax.metrics.registration import register_finer
 
     upscale = field.upscale
     picture = np.mean([capture.read().mean(-1) for capture in field.repeats], 0, dtype=np.float64)
-    if upscale > 1:
-        picture = zoom(picture, upscale, order=3, mode="nearest", grid_mode=True)
-    sharp = field.target.read()[..., 0].astype(np.float64)
-    soft = gaussian_filter(sharp, _SOFT_PX * upscale)
-    shift = register(
-        soft,
-        picture,
-        max_shift_px=min(
-            upscale * (2.0 * max_shift_px + 2.0), min(picture.shape) / 4
-        ),  # room to see that it is too large
-        detail_px=tuple(upscale * width for width in _DETAIL_PX),
-    )
+    # Room to see that a shift is too large.
+    shift = register_finer(field.target.read()[..., 0], picture, upscale, max_shift_px=2.0 * max_shift_px + 2.0)
     return float(shift.dy_px) / upscale, float(shift.dx_px) / upscale, float(shift.correlation)
 
 

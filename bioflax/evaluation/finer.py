@@ -69,9 +69,8 @@ class FinerMethods:
         return noisy, self._registered(item.name, noisy, target) if self.register else target
 
     def _registered(self, name: str, noisy: np.ndarray, target: np.ndarray) -> np.ndarray:
-        wide = bicubic(noisy.mean(-1), self.upscale)
         try:
-            shift = metrics.register(target, wide, max_shift_px=LARGEST_SHIFT_PX * self.upscale)
+            shift = metrics.register_finer(target, noisy.mean(-1), self.upscale, max_shift_px=LARGEST_SHIFT_PX)
         except InputError as cause:  # too small or even: the reason needs the name of the pair
             raise InputError(
                 f"target: {name} cannot be registered with its input; judge it as it lies with register=false. {cause}"

@@ -38,7 +38,7 @@ from bioflax.metrics.points import (
     score_points,
     sweep_threshold,
 )
-from bioflax.metrics.registration import Shift, register, shift_image
+from bioflax.metrics.registration import Shift, register, register_finer, shift_image
 from bioflax.metrics.resolution import RingCorrelation, frc, frc_resolution_px, radial_power, spectral_psnr
 from bioflax.metrics.running import Mean, State, compute, merge
 from bioflax.metrics.squirrel import ErrorMap, error_map
@@ -100,6 +100,7 @@ __all__ = [
     "psnr",
     "radial_power",
     "register",
+    "register_finer",
     "reliability",
     "resolved_fraction",
     "score_labels",

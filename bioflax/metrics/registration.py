@@ -10,6 +10,9 @@ import numpy as np
 from bioflax.errors import InputError
 from bioflax.metrics.numerics import as_float
 
+SOFT_PX = 0.85  # camera pixels, standard deviation of a spot where the camera samples at wavelength / (4 NA)
+COARSE_DETAIL_PX = (1.0, 8.0)  # camera pixels; what is narrower is noise, what is wider background
+
 _ROUNDS = 4
 """The window stands still while the image moves, which pulls each estimate towards zero: what is left is sought again."""
 
@@ -80,6 +83,34 @@ def register(
         if np.abs(step).max() < 1e-3:
             break
     return Shift(float(shift[0]), float(shift[1]), _overlap_correlation(shift_image(moving, *shift), fixed, shift))
+
+
+def register_finer(target: Any, picture: Any, upscale: int, *, max_shift_px: float) -> Shift:
+    """Shift that lays an image on a finer grid onto the camera picture of the same field.
+
+    The picture is brought onto the fine grid by cubic splines, the target is blurred like the picture of a camera that samples
+    at wavelength / (4 NA), and detail between one and eight camera pixels is compared.
+
+    Args:
+        target: (s H, s W).
+        picture: (H, W), any unit.
+        upscale: s.
+        max_shift_px: largest shift, camera pixels; at most a quarter of the picture is searched.
+
+    Returns:
+        The shift in fine pixels.
+
+    Raises:
+        InputError: as `register`.
+    """
+    from scipy.ndimage import gaussian_filter, zoom
+
+    picture = np.asarray(picture, np.float64)
+    if upscale > 1:
+        picture = zoom(picture, upscale, order=3, mode="nearest", grid_mode=True)
+    soft = gaussian_filter(np.asarray(target, np.float64), SOFT_PX * upscale)
+    limit = min(upscale * max_shift_px, min(picture.shape) / 4)
+    return register(soft, picture, max_shift_px=limit, detail_px=tuple(upscale * width for width in COARSE_DETAIL_PX))
 
 
 def shift_image(image: Any, dy_px: float, dx_px: float) -> np.ndarray:

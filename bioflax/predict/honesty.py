@@ -228,8 +228,8 @@ def flags_of(
     known = judged.get("detail")
     if known and "detail" in numbers and numbers["detail"] + 3 * numbers["detail_error"] < LEAST_DETAIL * known:
         flags.append(
-            f"The raw picture has {100 * numbers['detail'] / known:.0f} % of the fine detail that the model was judged on: a wider "
-            "spot (defocus, aberration, another NA) or a coarser scene."
+            f"The raw picture has {100 * max(numbers['detail'], 0.0) / known:.0f} % of the fine detail that the model was judged "
+            "on: a wider spot (defocus, aberration, another NA) or a coarser scene."
         )
     blank, expected = numbers.get("blank", 0.0) > 0, numbers.get("rsp_expected", 0.0)
     if not blank and expected > 0 and numbers["rsp"] < LEAST_RSP * expected:
