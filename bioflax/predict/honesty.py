@@ -139,10 +139,23 @@ def fitted(
     """(chi-square, result through the optics, variance, where that comes from, gain, offset, width) for one width of the spot."""
     seen = physics.through_optics(restored, width)
     gain, offset = (1.0, 0.0) if physics.same_unit else passband.fit_affine(seen, wide)
-    seen = gain * seen + offset
+    seen = without_haze(gain * seen + offset, wide, physics)
     variance, noise = physics.variance(seen, wide)
     chi, _ = passband.chi_square(seen[inner], wide[inner], variance[inner], window_px=WINDOW_PX)
     return chi, seen, variance, noise, gain, offset, width
+
+
+def without_haze(seen: np.ndarray, wide: np.ndarray, physics: Physics) -> np.ndarray:
+    """A result through the optics, with what differs from the raw picture on the scale of the haze taken from that.
+
+    Haze comes from far beyond the border of the picture, which no result can know; finer differences stay.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    optics = physics.imaging.optics
+    if not float(optics.haze) > 0:
+        return seen
+    return seen + gaussian_filter(wide - seen, 0.5 * float(optics.haze_nm / optics.pixel_nm), mode="reflect")
 
 
 def is_blank(wide: np.ndarray, physics: Physics) -> bool:
@@ -168,10 +181,7 @@ def check_size(shape: tuple[int, ...]) -> None:
 def inside(shape: tuple[int, int], physics: Physics) -> tuple[slice, slice]:
     """The part of a picture that no light from beyond its border reaches, as far as the result cannot know of it."""
     optics = physics.imaging.optics
-    border = BORDER_SPACINGS / float(optics.cutoff_per_nm * optics.pixel_nm)
-    if float(optics.haze) > 0:
-        border += float(optics.haze_nm / optics.pixel_nm)
-    border = min(math.ceil(border), min(shape) // 4)
+    border = min(math.ceil(BORDER_SPACINGS / float(optics.cutoff_per_nm * optics.pixel_nm)), min(shape) // 4)
     return slice(border, shape[0] - border), slice(border, shape[1] - border)
 
 
