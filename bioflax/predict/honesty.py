@@ -21,6 +21,7 @@ LARGEST_PX = 4096  # a side of the fine picture: a spectrum is that of the whole
 WINDOW_PX = 9  # camera pixels of the local maps
 TOLERANCE = 0.15  # chi-square may lie that far from 1 for reasons that are not the result's: gain known to some percent
 PRIOR_GROWTH, ERROR_GROWTH = 1.5, 1.5  # times the model's own value on the data that it was judged on
+LEAST_PRIOR = 0.01  # of the contrast; less is no matter
 LEAST_DETAIL = 0.5  # of the model's own
 LEAST_RSP = 0.8  # of what the noise of the raw picture allows
 FAINTEST = 5.5  # standard deviations of a spot that is no noise
@@ -76,6 +77,7 @@ def examine(
     """
     restored = np.asarray(restored, np.float64)
     wide = np.asarray(raw, np.float64)
+    full = physics.saturated(wide)
     wide = wide.mean(-1) if wide.ndim == 3 else wide
     expected_shape = tuple(side * physics.upscale for side in wide.shape)
     if restored.shape != expected_shape:
@@ -86,7 +88,7 @@ def examine(
     band = {"cutoff_per_px": physics.reach_per_px, "upscale": physics.band_upscale}
     measured, prior = passband.split(restored, **band)
     inner = inside(wide.shape, physics)
-    fits = [fitted(restored, wide, physics, width, inner) for width in physics.widths]
+    fits = [fitted(restored, wide, physics, width, inner, full) for width in physics.widths]
     chi, seen, variance, noise, gain, offset, width = min(fits, key=lambda fit: fit[0])
     _, chi_map = passband.chi_square(seen, wide, variance, window_px=WINDOW_PX)
     squirrel = error_map(restored, wide, physics.upscale)
@@ -134,14 +136,24 @@ def examine(
 
 
 def fitted(
-    restored: np.ndarray, wide: np.ndarray, physics: Physics, width: float, inner: tuple[slice, slice]
+    restored: np.ndarray,
+    wide: np.ndarray,
+    physics: Physics,
+    width: float,
+    inner: tuple[slice, slice],
+    full: np.ndarray,
 ) -> tuple[float, np.ndarray, np.ndarray, str, float, float, float]:
-    """(chi-square, result through the optics, variance, where that comes from, gain, offset, width) for one width of the spot."""
+    """(chi-square, result through the optics, variance, where that comes from, gain, offset, width) for one width of the spot.
+
+    Pixels that are `full` say only that there was more light than the camera counts: they take no part.
+    """
     seen = physics.through_optics(restored, width)
     gain, offset = (1.0, 0.0) if physics.same_unit else passband.fit_affine(seen, wide)
     seen = without_haze(gain * seen + offset, wide, physics)
     variance, noise = physics.variance(seen, wide)
+    seen = np.where(full, wide, seen)
     chi, _ = passband.chi_square(seen[inner], wide[inner], variance[inner], window_px=WINDOW_PX)
+    chi /= max(1.0 - float(full[inner].mean()), 1e-3)
     return chi, seen, variance, noise, gain, offset, width
 
 
@@ -224,7 +236,7 @@ def flags_of(
             f"{numbers['chi_square_limit']:.2f} can be noise. Wrong spot, wrong pixel size, or structures that are not there."
         )
     known = judged.get("null_space_energy")
-    if known and numbers["null_space_energy"] > PRIOR_GROWTH * known:
+    if known and numbers["null_space_energy"] > max(PRIOR_GROWTH * known, LEAST_PRIOR):
         flags.append(
             f"More of it is prior than on the data the model was judged on: {100 * numbers['null_space_energy']:.1f} % of the "
             f"contrast lies beyond what was measured, there {100 * known:.1f} %."

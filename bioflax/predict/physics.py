@@ -92,6 +92,12 @@ class Physics:
             otf = np.where(shown > FLOOR, otf / np.maximum(shown, FLOOR), 0.0)
         return np.asarray(bin_mean(np.asarray(blur(jnp.asarray(fine), jnp.asarray(otf))), self.upscale))
 
+    def saturated(self, raw: np.ndarray) -> np.ndarray:
+        """Which pixels of raw counts (H, W[, frames]) are as bright as the camera counts, in any frame: bool (H, W)."""
+        bits = getattr(self.camera, "bits", None)
+        full = raw >= 2**bits - 1 if bits else np.zeros(raw.shape, bool)
+        return full.any(-1) if full.ndim == 3 else full
+
     def variance(self, expected: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, str]:
         """Noise variance of a raw picture (H, W), the mean of the frames, at its expected counts; and where it comes from."""
         if self.noise_std is not None:

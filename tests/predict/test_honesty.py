@@ -404,3 +404,14 @@ def test_what_does_not_fit_is_refused(raw) -> None:
     with pytest.raises(InputError, match=rf"at most {LARGEST_PX} pixels a side of the result, found \(8, 5000\); crop"):
         check_size((8, 5000))
     assert bin_mean(lines(), 2).shape == raw.shape
+
+
+def test_saturated_pixels_take_no_part(truth, raw) -> None:
+    clipped, seen = raw.copy(), seen_through(truth)
+    brightest = np.unravel_index(np.argsort(seen.ravel())[-40:], seen.shape)
+    clipped[brightest] = 2.0**16 - 1  # far from what the result explains
+    sixteen = dataclasses.replace(PHYSICS, camera=SCMOS(bits=16))
+    assert sixteen.saturated(clipped).sum() == sixteen.saturated(np.stack([raw, clipped], -1)).sum() == 40
+    assert not PHYSICS.saturated(clipped).any()  # without bits no count is the last
+    found = examine(truth, clipped, sixteen).numbers
+    assert found["chi_square"] < found["chi_square_limit"]
