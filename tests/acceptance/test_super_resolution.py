@@ -39,7 +39,7 @@ def test_the_bound_of_a_gaussian_process(tmp_path) -> None:
     found = result(tmp_path)
     distance = found["bounds"]["in_band_psnr_db"] - found["metrics"]["in_band_psnr_db"]
     print(f"in band {distance:.3f} dB below the bound")
-    assert -0.1 < distance < 0.5
+    assert -0.1 < distance < 0.3
 
 
 def test_the_reference_numbers_of_dl_sim(shared) -> None:
@@ -77,7 +77,8 @@ def test_fifteen_frames_from_simulation_alone(shared, tmp_path) -> None:
     assert run("evaluate", [f"model={tmp_path / 'run'}", *pair, f"run_dir={tmp_path / 'judged'}"]) == 0
     found = result(tmp_path / "judged")
     print({name: round(row["psnr_db"], 2) for name, row in {**found["baselines"], "model": found["metrics"]}.items()})
-    assert found["metrics"]["psnr_db"] > found["baselines"]["sim_wiener"]["psnr_db"]
+    assert found["metrics"]["psnr_db"] > found["baselines"]["richardson_lucy"]["psnr_db"]
+    assert found["metrics"]["ssim"] > max(row["ssim"] for row in found["baselines"].values())
 
 
 @pytest.mark.parametrize("name", ["microtubule", "ER"])
