@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bioflax.baselines.localize import check_maps
 from bioflax.errors import InputError
 from bioflax.metrics import error_map, false_structures
 from bioflax.optics import passband
@@ -85,6 +86,8 @@ def examine(
             f"honesty: expected a result of {expected_shape} pixels for this picture, found {restored.shape}."
         )
     check_size(restored.shape)
+    if physics.camera is not None:
+        check_maps(physics.camera, wide.shape)
     band = {"cutoff_per_px": physics.reach_per_px, "upscale": physics.band_upscale}
     measured, prior = passband.split(restored, **band)
     inner = inside(wide.shape, physics)

@@ -415,3 +415,9 @@ def test_saturated_pixels_take_no_part(truth, raw) -> None:
     assert not PHYSICS.saturated(clipped).any()  # without bits no count is the last
     found = examine(truth, clipped, sixteen).numbers
     assert found["chi_square"] < found["chi_square_limit"]
+
+
+def test_maps_of_another_camera_are_refused(truth, raw) -> None:
+    physics = dataclasses.replace(PHYSICS, camera=SCMOS(offset_adu=np.full((9, 9), 100.0, np.float32)))
+    with pytest.raises(InputError, match="camera"):
+        examine(truth, raw, physics)
