@@ -165,7 +165,7 @@ class PairedImages:
                 raise InputError(f"data.{field}: expected one of {', '.join(allowed)}, found {getattr(self, field)!r}.")
         if (self.na is None) != (self.wavelength_nm is None):
             raise InputError("data.na, data.wavelength_nm: give both, or neither.")
-        for field in ("pixel_nm", "na", "wavelength_nm", "max_shift_px"):
+        for field in ("pixel_nm", "na", "wavelength_nm", "period_nm", "max_shift_px"):
             if getattr(self, field) is not None and not getattr(self, field) > 0:
                 raise InputError(f"data.{field}: expected more than 0, found {getattr(self, field)}.")
 

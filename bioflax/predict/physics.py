@@ -166,6 +166,11 @@ def physics_of(
             f"honesty: what was measured and what is prior needs the optics; missing: {', '.join(missing)}, neither in the "
             f"model's card nor given. Give {' '.join(f'optics.{name}=...' for name in missing)}."
         )
+    if int(found.get("frames") or 1) > 1 and not found.get("illumination"):
+        raise InputError(
+            "honesty: raw frames measure more than the optics alone, and the model's card does not say by how much. Train it with "
+            "data.period_nm=..., the period of the stripes, beside data.na and data.wavelength_nm."
+        )
     optics |= {name: found[name] for name in OPTICS if name not in optics and found.get(name) is not None}
     microscope = WidefieldOptics(**optics)
     widths = found.get("blur_scale") or 1.0
