@@ -65,6 +65,8 @@ def dispatch(arguments: list[str]) -> int:
     if command not in COMMANDS:
         print(f"bioflax: unknown command {command!r}. There are: {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
+    if command == "models" and len(overrides) == 2 and overrides[0] == "show":
+        overrides = [f"show={overrides[1]}"]
     return run(command, overrides)
 
 

@@ -111,7 +111,7 @@ def _corner(field: Field, number: int, fraction: float, patch: tuple[int, ...]) 
     if height - rows < patch[-2] and width - columns < patch[-1]:
         raise InputError(
             f"{field.name}: {field.size} is too small to hold out a region and train on patches {patch} beside it; "
-            "take smaller patches, or hold out nothing (validation fraction 0)"
+            "take smaller patches (data.patch), or hold out nothing (data.validation=0)"
         )
     top, left = (number % 4 in (1, 3)), (number % 4 in (2, 3))
     y = (0, rows) if top else (height - rows, height)

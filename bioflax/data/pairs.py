@@ -18,6 +18,7 @@ from bioflax.data.patches import make_source
 from bioflax.data.registered import register_pairs
 from bioflax.data.validation import validation_batches
 from bioflax.errors import InputError
+from bioflax.optics.psf import WidefieldOptics
 from bioflax.typing import Batch
 
 _KINDS = ("mean_std", "percentile", "none")
@@ -182,6 +183,8 @@ class PairedImages:
                 "data.pixel_nm: neither the images nor the targets say their pixel size, which na and wavelength_nm need; "
                 "give that of the camera, data.pixel_nm=..."
             )
+        if self.na is not None:  # in their ranges, or an error that says so
+            WidefieldOptics(na=self.na, wavelength_nm=self.wavelength_nm, pixel_nm=pixel)
         if self.na is not None and images.channels > 1 and self.period_nm is None:
             raise InputError(
                 "data.period_nm: missing. Raw frames measure more than the optics alone, by how much the stripes say; give their "

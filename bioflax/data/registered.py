@@ -13,7 +13,7 @@ from bioflax.data.image_set import Field, ImageSet
 from bioflax.errors import InputError
 
 REGISTER = ("apply", "check", "none")
-_STILL_PX = 0.02  # camera pixels; a smaller shift is not worth an interpolation
+_STILL_PX = 0.1  # camera pixels; a smaller shift is within the error of its measurement
 _LISTED = 50
 
 

@@ -31,7 +31,7 @@ from bioflax.typing import Array, Params
 REPRODUCED = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedModel:
     """A trained model: its card, its net as pure functions, its variables, and the units it works in.
 
@@ -52,6 +52,10 @@ class LoadedModel:
     test_output: np.ndarray | None = None
     upscale: int = 1
     patch: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        finer = f", x{self.upscale}" if self.upscale > 1 else ""
+        return f"<{self.card.name}: {self.card.task}, {self.card.axes}{finer}, {self.card.parameters:,} parameters>"
 
     @property
     def blind_spot(self) -> bool:

@@ -138,7 +138,7 @@ def predict_files(
         {"predict": time.monotonic() - begun},
         pages=[str(one.page) for one in examined],
         numbers=mean_numbers([row for one in examined for row in one.numbers]),
-        flags=[f"{Path(one.page).name}: {flag}" for one in examined for flag in one.flags],
+        flags=[f"{path.name}: {flag}" for path, one in zip(paths, examined) for flag in one.flags],
     )
 
 

@@ -73,8 +73,8 @@ def predict_honest_file(
     check_size(tuple(side * model.upscale for side in layout.net_shape[1:-1]))
     if dtype is None:
         dtype = opened.dtype if opened.dtype.kind in "iu" and opened.dtype.itemsize <= 4 else np.float32
+    pixel = square_pixel(opened)
     restored = restore_whole(model, opened, layout, options)
-    pixel = (opened.pixel_nm or {}).get("X")
     judged = getattr(model.card, "metrics", {}) or {}
 
     def look(restored: np.ndarray, raw: np.ndarray) -> Honesty:
@@ -89,7 +89,7 @@ def predict_honest_file(
     for name, path in zip((*FINE, *COARSE), map_paths(output)):
         maps = [row.maps[name] for row in rows]
         written.append(write_maps(path, maps, layout, opened, model.upscale if name in FINE else 1))
-    flags = list(dict.fromkeys(flag for row in rows for flag in row.flags))
+    flags = gathered(rows)
     page = output.with_name(f"{image_stem(output)}{HONESTY}")
     write_page_files(page, rows, physics, str(opened.path.name), output)
     return Examined([*written, page], page, [row.numbers for row in rows], flags)
@@ -98,6 +98,23 @@ def predict_honest_file(
 def map_paths(output: Path) -> list[Path]:
     """Where the maps of a result go, in the order of `FINE` and `COARSE`."""
     return [output.with_name(f"{image_stem(output)}_{name}.tif") for name in (*FINE, *COARSE)]
+
+
+def gathered(rows: Sequence[Honesty]) -> list[str]:
+    """What speaks against the planes, with the number of the plane where there are several."""
+    if len(rows) == 1:
+        return list(rows[0].flags)
+    return [f"plane {number}: {flag}" for number, row in enumerate(rows, 1) for flag in row.flags]
+
+
+def square_pixel(source: ImageFile) -> float | None:
+    """Side of the camera pixel that a file states, nm; InputError where it is not square."""
+    sizes = [size for axis, size in (source.pixel_nm or {}).items() if axis in "YX"]
+    if len(sizes) == 2 and abs(sizes[0] / sizes[1] - 1) > 0.01:
+        raise InputError(
+            f"honesty: expected square pixels, {source.path.name} has {sizes[0]:g} x {sizes[1]:g} nm. Resample it."
+        )
+    return sizes[0] if sizes else None
 
 
 def restore_whole(model: Restorer, source: ImageFile, layout: Layout, options: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -147,7 +164,7 @@ def write_page_files(page: Path, rows: list[Honesty], physics: Physics, source: 
         "same_unit": physics.same_unit,
         "noise": middle.noise,
         "numbers": [row.numbers for row in rows],
-        "flags": list(dict.fromkeys(flag for row in rows for flag in row.flags)),
+        "flags": gathered(rows),
     }
     pictures = {**middle.maps, "image": middle.maps["measured"] + middle.maps["prior"]}
     _aside(page.with_suffix(".npz"), lambda stream: np.savez_compressed(stream, **pictures))

@@ -266,9 +266,10 @@ def flags_of(
         shown = {None: "how much of the result is false is not known", 0.0: "the result shows nothing"}
         found = shown.get(rate, f"{rate or 0:.3g} structures per square micrometre stand in the result")
         flags.append(f"The raw picture holds nothing but noise; {found}.")
-    pixel = float(physics.imaging.optics.pixel_nm)
-    if pixel_nm is not None and abs(pixel_nm / pixel - 1) > PIXEL_TOLERANCE:
+    here = pixel_nm if pixel_nm is not None else float(physics.imaging.optics.pixel_nm)
+    trained = physics.trained_pixel_nm or float(physics.imaging.optics.pixel_nm)
+    if abs(here / trained - 1) > PIXEL_TOLERANCE:
         flags.append(
-            f"The camera pixel of the file is {pixel_nm:.4g} nm, that of the model {pixel:.4g} nm: wrong scale for this model."
+            f"The camera pixel is {here:.4g} nm, the model was trained for {trained:.4g} nm: wrong scale for this model."
         )
     return flags

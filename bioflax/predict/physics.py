@@ -38,6 +38,7 @@ class Physics:
         blur_scales: range of the factor on the wavelength that the model was trained for; within it the width of the spot is
             fitted to each picture.
         noise_std: of a camera pixel, where noise is white and no camera stands behind it.
+        trained_pixel_nm: side of the camera pixels that the model was trained with, where its card says.
     """
 
     imaging: Imaging
@@ -48,6 +49,7 @@ class Physics:
     same_unit: bool = True
     blur_scales: tuple[float, float] = (1.0, 1.0)
     noise_std: float | None = None
+    trained_pixel_nm: float | None = None
 
     @property
     def upscale(self) -> int:
@@ -145,6 +147,7 @@ def physics_of(
     na: float | None = None,
     wavelength_nm: float | None = None,
     pixel_nm: float | None = None,
+    period_nm: float | None = None,
     camera: Any = None,
 ) -> Physics:
     """The physics of a model's pictures.
@@ -152,6 +155,7 @@ def physics_of(
     Args:
         model: a loaded super-resolving model; its card has what it was trained with.
         na, wavelength_nm, pixel_nm: of the microscope and the camera, where they differ from the card or are not in it.
+        period_nm: of the finest stripes of raw frames, three evenly spread directions, where the card has none.
         camera: as `optics.camera`; None takes that of the card.
 
     Raises:
@@ -166,10 +170,12 @@ def physics_of(
             f"honesty: what was measured and what is prior needs the optics; missing: {', '.join(missing)}, neither in the "
             f"model's card nor given. Give {' '.join(f'optics.{name}=...' for name in missing)}."
         )
+    if period_nm is not None:
+        found["illumination"] = {**(found.get("illumination") or {}), "period_nm": period_nm}
     if int(found.get("frames") or 1) > 1 and not found.get("illumination"):
         raise InputError(
-            "honesty: raw frames measure more than the optics alone, and the model's card does not say by how much. Train it with "
-            "data.period_nm=..., the period of the stripes, beside data.na and data.wavelength_nm."
+            "honesty: raw frames measure more than the optics alone, and the model's card does not say by how much. Give the "
+            "period of the stripes: optics.period_nm=..."
         )
     optics |= {name: found[name] for name in OPTICS if name not in optics and found.get(name) is not None}
     microscope = WidefieldOptics(**optics)
@@ -181,6 +187,7 @@ def physics_of(
         camera=camera if camera is not None else camera_of(found.get("camera")),
         noise_std=None if camera is not None else found.get("noise_std"),
         frames=int(found.get("frames") or 1),
+        trained_pixel_nm=found.get("pixel_nm"),
         same_unit=found.get("units", "input") == "input",
         blur_scales=(float(widths[0]), float(widths[1])) if isinstance(widths, list) else (float(widths),) * 2,
     )

@@ -56,7 +56,7 @@ def resolution(found: Entry, physics: Entry, kind: str) -> Section:
         f"{cutoff_nm:.0f} nm on the data decide, and classical methods are rivals."
     )
     pixel_nm, notices = physics.get("pixel_nm"), []
-    if pixel_nm and not striped and 2 * pixel_nm > cutoff_nm:
+    if pixel_nm and not striped and 2 * pixel_nm > 1.02 * cutoff_nm:
         words = f"The camera measures less than the optics pass: two of its pixels are {2 * pixel_nm:.0f} nm."
         notices = [("note", f"{words} Between {cutoff_nm:.0f} and {2 * pixel_nm:.0f} nm the prior has a part in it.")]
     shown = {**found["resolved"], **({curves.BOUND: bound} if bound is not None else {})}

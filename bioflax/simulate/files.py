@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from bioflax.errors import InputError
 from bioflax.io import Localizations, save_image, write_localizations
 from bioflax.io.labels import write_labels, write_points_csv
 from bioflax.simulate.emitters import EmitterSimulator
@@ -55,15 +56,21 @@ def write_pairs(simulator: Magnified, output: str | Path, *, seed: int, fields: 
 
     Returns:
         Number of pairs.
+
+    Raises:
+        InputError: the folder holds further pairs of an earlier run.
     """
     output = Path(output)
+    names = [f"field{field + 1:04d}.tif" for field in range(fields)]
+    left = sorted(path.name for path in output.glob("*/field*.tif") if path.name not in names)
+    if left:
+        raise InputError(f"output: {output} holds {left[0]} of an earlier run, which would stay. Take an empty folder.")
     pixel_nm = float(simulator.optics.pixel_nm)
     draw = jax.jit(lambda simulator, key: simulator.sample(key, 1))
-    for field in range(fields):
+    for field, name in enumerate(names):
         drawn = jax.device_get(draw(simulator, jax.random.fold_in(jax.random.key(seed), field)))
         counts = np.clip(np.rint(drawn["image"][0]), 0, np.iinfo(np.uint16).max).astype(np.uint16)
         image, axes = (counts[..., 0], "YX") if simulator.channels == 1 else (np.moveaxis(counts, -1, 0), "CYX")
-        name = f"field{field + 1:04d}.tif"
         save_image(output / "images" / name, image, axes, {axis: pixel_nm for axis in "YX"})
         fine_nm = {axis: pixel_nm / simulator.upscale for axis in "YX"}
         save_image(output / "targets" / name, drawn["target"][0, ..., 0], "YX", fine_nm)

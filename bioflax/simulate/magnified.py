@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from bioflax.errors import InputError
 from bioflax.optics import noise
 from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.illumination import Illumination
@@ -65,6 +66,11 @@ class Magnified:
     def _check_together(self) -> None:
         check_upscale("Magnified.upscale", self.upscale)
         check_count("Magnified.margin", self.margin, 0)
+        if self.illumination is not None and not isinstance(self.illumination, Illumination):
+            raise InputError(
+                f"Magnified.illumination: expected null or stripes (_target_: bioflax.optics.illumination.Illumination), found "
+                f"{self.illumination!r}; take simulator=magnified_frames or experiment=super_resolve_frames"
+            )
         object.__setattr__(self, "size", field_size("Magnified.size", self.size, (2,)))
         check_camera_maps("Magnified.camera", self.camera, self.shape)
         object.__setattr__(self, "scene", self.scene.with_room(self.canvas, self.fine_pixel_nm))

@@ -191,6 +191,8 @@ def no_change(folder):
         (no_change, {"register": "maybe"}, "data.register: expected one of apply, check, none"),
         (no_change, {"na": 1.4, "wavelength_nm": 520.0}, "data.pixel_nm: neither the images nor the targets"),
         (no_change, {"na": 1.4}, "data.na, data.wavelength_nm: give both"),
+        (no_change, {"na": 1.4, "wavelength_nm": 520e3, "pixel_nm": 93.0}, "wavelength_nm: expected at least 200"),
+        (no_change, {"period_nm": 0.0}, "data.period_nm: expected more than 0"),
         (no_change, {"frames_axis": "T"}, "frames_axis: expected one of the other axes of .*YX"),
         (fewer_frames, {"frames_axis": "T"}, "must have the same number of frames, found 2 beside 3"),
         (no_change, {"normalization": "photons"}, "data.normalization: expected one of mean_std"),

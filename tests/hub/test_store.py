@@ -50,6 +50,7 @@ def test_a_saved_model_has_its_files_and_comes_back(trained, saved):
     names = {"card.json", "README.md", "weights.safetensors", "test_input.npy", "test_output.npy"}
     assert {entry.name for entry in saved.iterdir()} == names
     model = load(saved)
+    assert trained.card.name in repr(model) and len(repr(model)) < 200  # no arrays in a notebook
     for path, leaf in flatten_paths(trained.variables).items():
         np.testing.assert_array_equal(flatten_paths(model.variables)[path], leaf)
     assert "backbone/encoder/level0/conv0/conv/kernel" in weights_of(saved)

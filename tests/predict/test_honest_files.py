@@ -131,6 +131,16 @@ def test_a_scale_stands_beside_the_rest(make_net, tmp_path) -> None:
     assert (tmp_path / "out_honesty.json").exists() and scale.pixel_nm is None
 
 
+def test_planes_are_named_and_pixels_square(model, tmp_path) -> None:
+    save_image(tmp_path / "stack.tif", np.stack([counts(16, 18)] * 2), "TYX", {"Y": 140.0, "X": 140.0})
+    found = predict_honest_file(model, tmp_path / "stack.tif", tmp_path / "out.tif", PHYSICS)
+    assert {flag[:9] for flag in found.flags if "wrong scale" in flag} == {"plane 1: ", "plane 2: "}
+    save_image(tmp_path / "flat.tif", counts(16, 18), "YX", {"Y": 200.0, "X": 100.0})
+    with pytest.raises(InputError, match="square pixels"):
+        predict_honest_file(model, tmp_path / "flat.tif", tmp_path / "none.tif", PHYSICS)
+    assert not (tmp_path / "none.tif").exists()
+
+
 def test_a_folder_has_means_and_flags_with_the_name_of_the_file(model, tmp_path) -> None:
     for name, pixel in (("a", 93.0), ("b", 140.0)):
         save_image(tmp_path / "in" / f"{name}.tif", counts(16, 18), "YX", {"Y": pixel, "X": pixel})
@@ -139,7 +149,7 @@ def test_a_folder_has_means_and_flags_with_the_name_of_the_file(model, tmp_path)
     rows = [plain_json(tmp_path / "out" / f"{name}_honesty.json")["numbers"][0] for name in "ab"]
     assert done.numbers["chi_square"] == pytest.approx(np.mean([row["chi_square"] for row in rows]))
     wrong = [flag for flag in done.flags if "wrong scale for this model" in flag]
-    assert len(wrong) == 1 and wrong[0].startswith("b_honesty.json: The camera pixel of the file is 140 nm")
+    assert len(wrong) == 1 and wrong[0].startswith("b.tif: The camera pixel is 140 nm")
 
 
 def test_two_results_of_one_name_are_refused_before_the_work(model, tmp_path) -> None:

@@ -372,8 +372,18 @@ def test_nothing_is_flagged_against_numbers_that_a_card_does_not_have() -> None:
 
 def test_another_pixel_size_is_flagged() -> None:
     assert flags_of(NUMBERS, JUDGED, PHYSICS, 95.0) == []
-    says = "The camera pixel of the file is 140 nm, that of the model 93 nm: wrong scale for this model."
+    says = "The camera pixel is 140 nm, the model was trained for 93 nm: wrong scale for this model."
     assert flags_of(NUMBERS, JUDGED, PHYSICS, 140.0) == [says]
+    given = physics_of(carded(), pixel_nm=140.0)  # to say the pixel does not make the model fit it
+    assert flags_of(NUMBERS, JUDGED, given) == flags_of(NUMBERS, JUDGED, given, 140.0) == [says]
+
+
+def test_raw_frames_need_the_period_of_their_stripes() -> None:
+    with pytest.raises(InputError, match="optics.period_nm"):
+        physics_of(carded(frames=9))
+    given = physics_of(carded(frames=9), period_nm=220.0)
+    assert given.reach_per_nm > 1.3 * PHYSICS.reach_per_nm
+    assert given.reach_per_nm == physics_of(carded(frames=9, illumination={"period_nm": 220.0})).reach_per_nm
 
 
 @pytest.mark.parametrize("camera", [CAMERA, None], ids=["camera", "none"])

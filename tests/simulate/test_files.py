@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from bioflax.errors import InputError
 from bioflax.io import open_image
 from bioflax.optics import SCMOS
 from bioflax.optics.illumination import Illumination
@@ -38,6 +39,18 @@ def test_more_fields_begin_with_the_same(tmp_path) -> None:
     first = [open_image(tmp_path / folder / "images" / "field0001.tif").read() for folder in ("few", "many")]
     np.testing.assert_array_equal(*first)
     assert (open_image(tmp_path / "many" / "images" / "field0002.tif").read() != first[0]).any()
+
+
+def test_pairs_of_an_earlier_run_are_not_left_among_the_new(tmp_path) -> None:
+    write_pairs(PLAIN, tmp_path, seed=4, fields=2)
+    write_pairs(PLAIN, tmp_path, seed=5, fields=2)  # all of them are written over
+    with pytest.raises(InputError, match="field0002.tif of an earlier run"):
+        write_pairs(PLAIN, tmp_path, seed=4, fields=1)
+
+
+def test_stripes_by_a_word_are_refused() -> None:
+    with pytest.raises(InputError, match="simulator=magnified_frames"):
+        Magnified(illumination="stripes")
 
 
 def test_raw_frames_are_an_axis_of_the_image(tmp_path) -> None:
