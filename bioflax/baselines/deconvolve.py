@@ -19,6 +19,7 @@ from bioflax.baselines.interpolate import checked_image
 from bioflax.errors import InputError
 from bioflax.optics.imaging import Imaging
 from bioflax.optics.psf.widefield import radial_frequency
+from bioflax.optics.resolution_bounds import pixel_otf
 
 LEAST_SHARE = 1e-6  # of the mean: below it light counts as none, which keeps ratios finite
 LEAST_PULL = 0.1  # of what total variation divides by, where Dey et al. let it reach zero
@@ -192,7 +193,7 @@ def _wiener(image: jax.Array, imaging: Imaging, balance: jax.Array, slope: jax.A
     framed = framed - level
     height, width = framed.shape
     shape = (height * s, width * s)
-    through = imaging.otf(shape) * _camera_pixel(shape, s)
+    through = imaging.otf(shape) * pixel_otf(shape, s).astype(np.complex64)
     frequency = radial_frequency(shape)
     frequency[0, 0] = 1.0
     prior = (frequency / imaging.cutoff_per_px) ** -slope
@@ -203,14 +204,6 @@ def _wiener(image: jax.Array, imaging: Imaging, balance: jax.Array, slope: jax.A
     # A fine transform sums s^2 times as many pixels as a camera one
     fine = jnp.fft.ifft2(spectrum).real * s**2
     return fine[mirror_px : shape[0] - mirror_px, mirror_px : shape[1] - mirror_px] + level
-
-
-def _camera_pixel(shape: tuple[int, int], s: int) -> np.ndarray:
-    """Transfer function of the mean over the fine pixels i ... i + s - 1, complex (H, W)."""
-    rows, columns = (
-        np.exp(2j * np.pi * np.fft.fftfreq(size)[:, None] * np.arange(s)).mean(1).astype(np.complex64) for size in shape
-    )
-    return rows[:, None] * columns[None, :]
 
 
 def _checked(image: Any, imaging: Imaging, mirror_px: int | None) -> tuple[np.ndarray, int]:

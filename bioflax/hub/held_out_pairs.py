@@ -17,11 +17,11 @@ from bioflax.hub.probes import probe
 from bioflax.hub.store import LoadedModel
 from bioflax.metrics.resolution import radial_power
 from bioflax.optics import passband
-from bioflax.optics.psf.widefield import radial_frequency, widefield_otf
+from bioflax.optics.psf.widefield import radial_frequency
 from bioflax.optics.resolution_bounds import super_resolution_mse
 from bioflax.predict.files import mean_numbers
 from bioflax.predict.honesty import examine
-from bioflax.predict.physics import FLOOR, Physics, physics_of
+from bioflax.predict.physics import Physics, physics_of
 
 JUDGED = 24  # held-out pictures that the summary looks at
 TUNED = 6  # other pictures that the classical methods are tuned on, with the truth before their eyes
@@ -132,6 +132,7 @@ def tuned_methods(images: np.ndarray, targets: np.ndarray, physics: Physics) -> 
     full = [n for n, target in enumerate(targets) if np.ptp(target) > 0] or range(len(targets))
     pairs = {"images": [images[n] for n in full], "targets": [targets[n] for n in full]}
     camera = {"imaging": physics.imaging, "offset": offset, "sharpness": physics.sharpness}
+    camera["score"] = metrics.psnr if physics.same_unit else metrics.si_psnr  # as they are judged
     dark = max(float(np.percentile(images, 1)) - offset, 0.0)
 
     def best(name: str) -> Tuned:
@@ -150,21 +151,17 @@ def best_linear(targets: np.ndarray, raw: np.ndarray, physics: Physics, simulato
         physics: of the pictures.
         simulator: whose `spectrum` is taken where it has one (a Gaussian process), for the exact bound.
     """
-    shape = targets.shape[1:]
-    shown = np.ones(shape)
-    optics = physics.imaging.fine_optics
-    if physics.sharpness is not None:
-        nm = optics.wavelength_nm / physics.sharpness
-        shown = np.asarray(widefield_otf(shape, na=optics.na, wavelength_nm=nm, pixel_nm=optics.pixel_nm), np.float64)
-    otf = np.where(shown > FLOOR, np.asarray(physics.imaging.otf(shape)) / np.maximum(shown, FLOOR), 0.0)
     exact = getattr(simulator, "spectrum", None)
-    form = None if exact is not None else mean_spectrum(targets)
+    if exact is not None:
+        process = super_resolution_mse(exact, physics.from_target(exact.shape), simulator.noise_std**2, physics.upscale)
+    else:
+        form, otf = mean_spectrum(targets), physics.from_target(targets.shape[1:])
     rows = []
     for target, picture in zip(np.asarray(targets, np.float64), raw):
         if not np.ptp(target) > 0:
             continue
         if exact is not None:
-            bound = super_resolution_mse(exact, _otf_on(exact.shape, physics), simulator.noise_std**2, physics.upscale)
+            bound = process
         else:
             noise = float(np.mean(physics.variance(picture, picture)[0]))
             bound = super_resolution_mse(form * target.var(), otf, noise, physics.upscale)
@@ -184,10 +181,6 @@ def mean_spectrum(targets: np.ndarray) -> np.ndarray:
     spectrum = np.interp(radius, frequency[1:], np.mean(curves, 0)[1:])
     spectrum[0, 0] = 0.0
     return spectrum / spectrum.mean()
-
-
-def _otf_on(shape: tuple[int, int], physics: Physics) -> np.ndarray:
-    return np.asarray(physics.imaging.otf(shape), np.float64)
 
 
 def save_preview(

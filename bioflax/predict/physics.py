@@ -82,7 +82,11 @@ class Physics:
 
         `blur_scale` is a factor on the wavelength, and so on the width of the spot.
         """
-        shape = tuple(side + 2 * mirror_px for side in fine.shape)
+        otf = self.from_target(tuple(side + 2 * mirror_px for side in fine.shape), blur_scale)
+        return np.asarray(bin_mean(np.asarray(blur(jnp.asarray(fine), jnp.asarray(otf))), self.upscale))
+
+    def from_target(self, shape: tuple[int, int], blur_scale: float = 1.0) -> np.ndarray:
+        """Transfer function from what the targets show to what the optics pass, (H, W) fine pixels, FFT layout."""
         seen = dataclasses.replace(self.imaging.optics, wavelength_nm=self.imaging.optics.wavelength_nm * blur_scale)
         otf = np.asarray(Imaging(seen, self.upscale).otf(shape), np.float64)
         if self.sharpness is not None:  # what the target lost already is not taken away twice
@@ -92,7 +96,7 @@ class Physics:
             )
             shown = np.asarray(shown, np.float64)
             otf = np.where(shown > FLOOR, otf / np.maximum(shown, FLOOR), 0.0)
-        return np.asarray(bin_mean(np.asarray(blur(jnp.asarray(fine), jnp.asarray(otf))), self.upscale))
+        return otf
 
     def saturated(self, raw: np.ndarray) -> np.ndarray:
         """Which pixels of raw counts (H, W[, frames]) are as bright as the camera counts, in any frame: bool (H, W)."""
