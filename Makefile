@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/quickstart
-EXTRAS := --extra report --extra baselines --extra hdf5 --extra rois
+EXTRAS := --extra report --extra baselines --extra hdf5 --extra rois --extra joblib --extra submitit
 
 .PHONY: env quickstart test acceptance lint bench clean
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "train a model on a folder of images or on simulated ones",
     "evaluate": "judge a model against targets, beside classical filters and physical bounds",
     "predict": "restore images, localize emitters, or find objects and spots, as a trained model has learned",
+    "study": "find where a model stops working: train x test conditions, with bounds, rivals, envelope and page",
     "preflight": "look into images before anyone trains on them: axes, noise, defects, which scheme fits",
     "simulate": "write simulated images with their truth: clean ones, emitters, nuclei or spots",
     "report": "render the page of a run, an evaluation or a preflight again from its files",

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from bioflax.errors import InputError
@@ -133,6 +134,25 @@ def merge(*trees: Params) -> Params:
     for tree in trees:
         flat.update(flatten_paths(tree))
     return unflatten_paths(flat)
+
+
+def transplant(model: nnx.Module, variables: Params) -> Params:
+    """The variables of a module, with those of another model in every place that has the same path and shape.
+
+    Args:
+        model: gives the places, and the values where the other model has none (a new head).
+        variables: nested dict of arrays of a trained model.
+
+    Raises:
+        InputError: nothing fits.
+    """
+    own, given = flatten_paths(purify(model).variables), flatten_paths(variables)
+    fitting = {path for path, leaf in own.items() if path in given and np.shape(given[path]) == np.shape(leaf)}
+    if not fitting:
+        raise InputError(
+            "start: no parameter of that model has the path and shape of one of this one. Take the same backbone."
+        )
+    return unflatten_paths({path: given[path] if path in fitting else leaf for path, leaf in own.items()})
 
 
 def match_patterns(tree: Params, patterns: Sequence[str]) -> frozenset[str]:

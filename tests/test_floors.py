@@ -16,7 +16,7 @@ FLOORS = {
     "functional": 2, "models": 2, "simulate": 2, "data": 2, "baselines": 2,
     "tasks": 3,
     "train": 4,
-    "predict": 5, "hub": 5, "report": 5, "preflight": 5, "evaluation": 5, "runs": 5,
+    "predict": 5, "hub": 5, "report": 5, "preflight": 5, "evaluation": 5, "runs": 5, "studies": 5,
     "configuration": 6,
     "cli": 7,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from bioflax.hub.store import load, save_model
 from bioflax.models import describe
 from bioflax.report import render_train
 from bioflax.runs import Run, find_versions
+from bioflax.tasks import SuperResolve
 from bioflax.train import Fitted
 
 AGAINST = {
@@ -47,24 +49,7 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
     """
     begun = time.monotonic()
     folder = run.folder / "model"
-    example = _example(prepared, model)
-    card = ModelCard(
-        name=str(settings["name"]),
-        task=type(task).__name__.lower(),
-        architecture=describe(model),
-        normalization=prepared.normalization.to_json(),
-        axes="YX" if model.spatial_dims == 2 else "ZYX",
-        scheme=task.name,
-        receptive_field=model.receptive_field,
-        parameters=fitted.parameters,
-        pixel_nm=prepared.pixel_nm,
-        trained_on={**prepared.trained_on, **({"patch": _patch(prepared, example)} if model.whole_image else {})},
-        physics=prepared.physics | ({"units": "own"} if getattr(task, "batch_range", False) else {}),
-        licence=settings["licence"],
-        versions=find_versions(),
-        seed=settings["seed"],
-        command=shlex.join(["bioflax", "train", *run.result["overrides"]]),
-    )
+    card, example = make_card(model, task, prepared, fitted, {**settings, "overrides": run.result["overrides"]})
     save_model(folder, card, fitted.variables, example)
     judge = judge_pairs if card.task == "superresolve" else JUDGES.get(prepared.reference, judge_held_out)
     judged = judge(load(folder), task, prepared, run.folder / "preview.npz")
@@ -87,6 +72,75 @@ def publish(run: Run, model: Any, task: Any, prepared: Prepared, fitted: Fitted,
     except InputError as missing:  # a plain install draws nothing; the run is good without
         print(f"no report: {missing}")
     return folder
+
+
+def make_card(
+    model: Any, task: Any, prepared: Prepared, fitted: Fitted, settings: dict[str, Any]
+) -> tuple[ModelCard, np.ndarray]:
+    """The card of a trained model before it is judged, and the input that it will be tested with.
+
+    Args:
+        model, task, prepared, fitted: as `publish`.
+        settings: `name`, `seed`, `licence`, and the `overrides` of the command.
+    """
+    example = _example(prepared, model)
+    card = ModelCard(
+        name=str(settings["name"]),
+        task=type(task).__name__.lower(),
+        architecture=describe(model),
+        normalization=prepared.normalization.to_json(),
+        axes="YX" if model.spatial_dims == 2 else "ZYX",
+        scheme=task.name,
+        receptive_field=model.receptive_field,
+        parameters=fitted.parameters,
+        pixel_nm=prepared.pixel_nm,
+        trained_on={**prepared.trained_on, **({"patch": _patch(prepared, example)} if model.whole_image else {})},
+        physics=prepared.physics | ({"units": "own"} if getattr(task, "batch_range", False) else {}),
+        licence=settings["licence"],
+        versions=find_versions(),
+        seed=settings["seed"],
+        command=shlex.join(["bioflax", "train", *settings["overrides"]]),
+    )
+    return card, example
+
+
+def save_trained(
+    folder: Path, model: Any, task: Any, prepared: Prepared, fitted: Fitted, settings: dict[str, Any]
+) -> ModelCard:
+    """Saves a model that a study will judge: the card has no metrics yet, but a detector's thresholds are tuned.
+
+    Args:
+        folder: of the model.
+        model, task, prepared, fitted, settings: as `make_card`.
+    """
+    card, example = make_card(model, task, prepared, fitted, settings)
+    card = save_model(folder, card, fitted.variables, example)
+    if prepared.reference in ("labels", "points"):
+        from bioflax.hub.held_out_objects import tune_decoding
+
+        decoding = tune_decoding(load(folder), task, prepared)
+        card = save_model(folder, dataclasses.replace(card, decoding=decoding), fitted.variables, example)
+    return card
+
+
+def check_prepared(model: Any, task: Any, prepared: Prepared) -> None:
+    """Checks that a model takes what the data give.
+
+    Raises:
+        InputError: another number of channels, or another magnification.
+    """
+    if prepared.channels != model.channels_in:
+        raise InputError(
+            f"backbone.channels_in: the images have {prepared.channels} channel(s), the model takes {model.channels_in}. "
+            f"Set backbone.channels_in={prepared.channels}"
+            f"{'' if isinstance(task, SuperResolve) else f' head.channels_out={prepared.channels}'}."
+        )
+    finer = prepared.physics.get("upscale", 1) if isinstance(task, SuperResolve) else 1
+    if finer != model.upscale:
+        raise InputError(
+            f"head.upscale: the targets have {finer} pixels along a pixel of the images, the model makes {model.upscale}. "
+            f"Set head.upscale={finer}."
+        )
 
 
 def check_settings(settings: dict[str, Any]) -> None:

@@ -1,9 +1,13 @@
-"""Keeping freed memory in the process, so that the next step does not have to fault it in again."""
+"""Keeping what was dear: freed memory in the process, and compiled programs on disk."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from pathlib import Path
+
+import jax
 
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
@@ -29,3 +33,14 @@ def keep_freed_memory() -> bool:
         return False
     settings = {_MMAP_THRESHOLD: _MAPPED_BYTES, _TRIM_THRESHOLD: _KEPT_BYTES, _ARENA_MAX: 1}
     return all(mallopt(parameter, value) == 1 for parameter, value in settings.items())
+
+
+def keep_compiled(folder: str | Path) -> None:
+    """Keeps compiled programs in a folder, so that the next process with the same shapes does not compile them again.
+
+    A folder that the environment names (`JAX_COMPILATION_CACHE_DIR`) stays. Call it before the first computation.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(Path(folder).resolve()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
