@@ -10,6 +10,7 @@ from bioflax.data.deform import Deformation as Deformation
 from bioflax.data.emitters import EmitterScales as EmitterScales
 from bioflax.data.emitters import ScaledEmitters as ScaledEmitters
 from bioflax.data.emitters import SimulatedEmitters as SimulatedEmitters
+from bioflax.data.finite import Finite as Finite
 from bioflax.data.folders import from_arrays as from_arrays
 from bioflax.data.folders import open_folder as open_folder
 from bioflax.data.holdout import Split as Split

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from bioflax.data.finite import check_fields, limit
 from bioflax.data.folders import open_folder
 from bioflax.data.holdout import split
 from bioflax.data.normalize import Normalization, fit
@@ -175,15 +176,18 @@ class SimulatedData:
         simulator: a `DeviceSource` such as `bioflax.simulate.Simulator`; with `exposures=2` for the Noise2Noise scheme.
         normalization: `mean_std`, `percentile` or `none`.
         validation: held-out pictures, judged against the clean truth.
+        fields: distinct pictures in the training set, noise included; None draws new ones for ever.
     """
 
     simulator: Any
     normalization: str = "mean_std"
     validation: int = 16
+    fields: int | None = None
 
     def prepare(self, mode: str, augment: tuple[str, ...], *, spatial_dims: int, seed: int, batch: int) -> Prepared:
-        """As `FolderData.prepare`; `augment` is not needed, every picture is new."""
+        """As `FolderData.prepare`; pictures are not augmented, they can be as many as one likes."""
         del augment
+        check_fields(self.fields)
         if spatial_dims != 2:
             raise InputError(
                 f"data: simulated pictures are 2-D, the model is {spatial_dims}-D. Take backbone.spatial_dims=2."
@@ -210,7 +214,9 @@ class SimulatedData:
                 }
             )
         source = NormalizedSimulator(self.simulator, normalization, mode)
+        source = limit(source, self.fields, seed)
         trained_on = {"simulator": type(self.simulator).__name__, "settings": plain_settings(self.simulator)}
+        trained_on |= {} if self.fields is None else {"fields": self.fields}
         return Prepared(source, held_out, normalization, 1, "target", trained_on, _pixel_nm(self.simulator))
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bioflax.data.assemble import Prepared, plain_settings
+from bioflax.data.finite import check_fields, limit
 from bioflax.data.normalize import Normalization
 from bioflax.errors import InputError
 from bioflax.ops.peaks import drop_duplicates
@@ -115,15 +116,18 @@ class SimulatedEmitters:
         simulator: a `simulate.EmitterSimulator`.
         validation: held-out examples, judged against the truth, the Cramer-Rao bound and a maximum-likelihood fit.
         pixel_nm: pixel size; must be that of the simulator's spot.
+        fields: distinct examples in the training set, noise included; None draws new ones for ever.
     """
 
     simulator: Any
     validation: int = 64
     pixel_nm: float | None = None
+    fields: int | None = None
 
     def prepare(self, mode: str, augment: tuple[str, ...], *, spatial_dims: int, seed: int, batch: int) -> Prepared:
         """As `FolderData.prepare`; scales follow from the ranges of the simulator, as in DECODE."""
         del augment
+        check_fields(self.fields)
         if mode != "emitters":
             raise InputError("data: simulated emitters train a localizer. Take task=localize, or other data.")
         if spatial_dims != 2:
@@ -163,8 +167,10 @@ class SimulatedEmitters:
             "z_nm": [float(z) for z in simulator.z_nm],
         }
         trained_on = {"simulator": type(simulator).__name__, "settings": plain_settings(simulator)}
+        trained_on |= {} if self.fields is None else {"fields": self.fields}
         pixel = {"Y": scales.pixel_nm, "X": scales.pixel_nm}
-        source = ScaledEmitters(simulator, normalization, scales)
+        # Around the scaled source: `source.simulator` stays the endless one, which held-out examples may be asked of.
+        source = limit(ScaledEmitters(simulator, normalization, scales), self.fields, seed)
         return Prepared(
             source,
             held_out,

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from bioflax.data.assemble import NormalizedSimulator, Prepared, plain_settings
+from bioflax.data.finite import check_fields, limit
 from bioflax.data.folders import open_folder
 from bioflax.data.holdout import Split, hold_out, split
 from bioflax.data.image_set import ImageSet
@@ -233,15 +234,18 @@ class SimulatedPairs:
             `target` (n, s H, s W, 1) in one unit.
         normalization: `mean_std`, `percentile` or `none`; one pair of numbers for all frames and for the target.
         validation: held-out examples.
+        fields: distinct examples in the training set, noise included; None draws new ones for ever.
     """
 
     simulator: Any
     normalization: str = "mean_std"
     validation: int = 16
+    fields: int | None = None
 
     def prepare(self, mode: str, augment: tuple[str, ...], *, spatial_dims: int, seed: int, batch: int) -> Prepared:
-        """As `FolderData.prepare`; `augment` is not needed, every picture is new."""
+        """As `FolderData.prepare`; pictures are not augmented, they can be as many as one likes."""
         del augment
+        check_fields(self.fields)
         if mode not in ("single", "target"):
             raise InputError(
                 f"data: simulated pairs have one capture and a target, the task asks for {mode!r}. Take "
@@ -273,13 +277,15 @@ class SimulatedPairs:
         ]
         physics = simulator_physics(simulator)
         pixel = physics["pixel_nm"]
+        trained_on = {"simulator": type(simulator).__name__, "settings": plain_settings(simulator)}
+        trained_on |= {} if self.fields is None else {"fields": self.fields}
         return Prepared(
-            NormalizedSimulator(simulator, normalization, mode),
+            limit(NormalizedSimulator(simulator, normalization, mode), self.fields, seed),
             held_out,
             normalization,
             physics["frames"],
             "target",
-            {"simulator": type(simulator).__name__, "settings": plain_settings(simulator)},
+            trained_on,
             None if pixel is None else {"Y": pixel, "X": pixel},
             physics=physics,
             simulator=simulator,

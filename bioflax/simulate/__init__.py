@@ -3,7 +3,12 @@
 from bioflax.simulate import degrade as degrade
 from bioflax.simulate.emitters import EmitterSimulator as EmitterSimulator
 from bioflax.simulate.magnified import Magnified as Magnified
+from bioflax.simulate.mislabelled import Mislabelled as Mislabelled
 from bioflax.simulate.movie import simulate_movie as simulate_movie
+from bioflax.simulate.noises import CorrelatedNoise as CorrelatedNoise
+from bioflax.simulate.noises import GaussianNoise as GaussianNoise
+from bioflax.simulate.noises import PixelMaps as PixelMaps
+from bioflax.simulate.noises import RowNoise as RowNoise
 from bioflax.simulate.nuclei import NucleiSimulator as NucleiSimulator
 from bioflax.simulate.organelles import Network as Network
 from bioflax.simulate.organelles import Vesicles as Vesicles
