@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := runs/quickstart
 EXTRAS := --extra report --extra baselines --extra hdf5 --extra rois --extra joblib --extra submitit
 
-.PHONY: env quickstart test acceptance lint bench clean
+.PHONY: env quickstart test acceptance studies-small lint bench clean
 
 env: .venv/.ready
 
@@ -33,6 +33,13 @@ test: env
 
 acceptance: env
 	$(BIN)/python -m pytest -m acceptance -s
+
+# Every study that ships, small: under two hours on two cores. A study that is there already is not run again.
+STUDIES := $(patsubst conf/study/%.yaml,%,$(filter-out conf/study/_%,$(wildcard conf/study/*.yaml)))
+studies-small: env
+	@failed=; for study in $(STUDIES); do \
+	  $(BIN)/bioflax study study=$$study study.size=small run_dir=runs/studies/$$study || failed="$$failed $$study"; \
+	done; $(BIN)/bioflax report dir=runs/studies; test -z "$$failed" || { echo "with holes:$$failed"; exit 1; }
 
 lint: env
 	$(BIN)/ruff check .

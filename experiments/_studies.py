@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +16,6 @@ from bioflax.configuration import as_text, build, explain
 from bioflax.errors import InputError
 
 RUN = ("store", "model", "only", "workers", "vectorize", "dry_run")  # how a study is run; the rest is what it is
-
-
-class StudyError(Exception):
-    """Some points failed; the others are there."""
-
-    def __init__(self, failed: Sequence[Any]) -> None:
-        first = failed[0]
-        super().__init__(
-            f"{len(failed)} point(s) failed, the page shows the holes. The first: {first.error} Start the same command "
-            "again to try them once more."
-        )
 
 
 @dataclass(frozen=True)
@@ -56,6 +47,9 @@ def prepare(config: Any) -> PreparedStudy:
     from bioflax.studies import chosen, is_done, make_plan, write_plan
 
     plan = make_plan(build(settings, "study"), compose, lambda failure: explain(failure)[1])
+    broken = [test["error"] for test in plan.tests.values()]
+    if all(broken):  # a fault of the base, not of a condition
+        raise InputError(broken[0])
     if not dry_run:
         write_plan(plan, folder)
     wanted = how["only"] or [job.id for job in plan.jobs]
@@ -103,7 +97,8 @@ def run_jobs(folder: Path, store: Path, ids: Sequence[str], vectorize: Any) -> N
 
     plan, store = read_plan(folder), Path(os.path.normpath(store))
     keep_compiled(store / ".compiled")
-    engine = Engine(plan, folder, store, build_parts, build, lambda failure: explain(failure)[1])
+    quiet = multiprocessing.current_process().name != "MainProcess"  # bars of several processes overwrite one another
+    engine = Engine(plan, folder, store, build_parts, build, lambda failure: explain(failure)[1], quiet)
     jobs = chosen(plan, ids)
     if vectorize is not False:
         train_together(store, [spec for job in jobs for spec in job.models], build_parts, forced=vectorize is True)
@@ -125,7 +120,6 @@ def build_parts(config: dict[str, Any]) -> Any:
 
 def claim_device() -> None:
     """Beside other jobs of a sweep: a device of its own where there are several, and no grab of all its memory."""
-    import multiprocessing
     import re
     from glob import glob
 
@@ -147,8 +141,8 @@ def tell(prepared: PreparedStudy) -> None:
     print(estimate(prepared.plan, prepared.folder, prepared.store, prepared.groups, build_parts))
 
 
-def finish(prepared: PreparedStudy) -> list[Any]:
-    """Collects, writes table, envelope and page, puts the envelope into the models' cards; returns what failed."""
+def finish(prepared: PreparedStudy) -> bool:
+    """Collects, writes table, envelope and page, puts the envelope into the models' cards; returns whether all is there."""
     from bioflax.studies.collect import collect, write_table
     from bioflax.studies.publish import publish_envelope
 
@@ -161,4 +155,11 @@ def finish(prepared: PreparedStudy) -> list[Any]:
         print(f"report: {render_study(prepared.folder)}")
     except InputError as missing:  # a plain install draws nothing; the table is there
         print(f"no report: {missing}")
-    return list(results.failed)
+    failed = results.failed
+    if failed:
+        print(
+            f"bioflax study: {len(failed)} of {len(prepared.plan.points)} points failed, the page shows the holes. The first: "
+            f"{failed[0].error} The same command tries them once more.",
+            file=sys.stderr,
+        )
+    return not failed

@@ -32,9 +32,8 @@ def main() -> None:
         swept = ",".join(f"[{','.join(job.id for job in group)}]" for group in prepared.groups)
         sys.argv = [sys.argv[0], "-m", *overrides, f"study.only={swept}"]
         work()
-    failed = _studies.finish(prepared)
-    if failed:
-        raise _studies.StudyError(failed)
+    if not _studies.finish(prepared):
+        raise SystemExit(1)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="study")

@@ -73,3 +73,20 @@ def test_partition_and_merge(plain_net) -> None:
 def test_a_pattern_without_a_match_lists_the_paths(plain_net) -> None:
     with pytest.raises(InputError, match=r"'backbone/dwn\*' matches no parameter. There are: backbone/"):
         functional.match_patterns(plain_net.variables, ("backbone/dwn*",))
+
+
+def test_transplant_takes_what_fits_and_leaves_the_rest() -> None:
+    def net(seed, head, width=4):
+        return Model(partial(UNet, width=width, depth=1), head, rngs=nnx.Rngs(seed))
+
+    given = functional.purify(net(0, Residual)).variables
+    other = net(1, partial(Residual, kernel=3))
+    own, mixed = (
+        functional.flatten_paths(tree)
+        for tree in (functional.purify(other).variables, functional.transplant(other, given))
+    )
+    for path, leaf in mixed.items():
+        source = own if path == "head/mean/kernel" else functional.flatten_paths(given)
+        np.testing.assert_array_equal(leaf, source[path], err_msg=path)
+    with pytest.raises(InputError, match="no parameter of that model has the path and shape"):
+        functional.transplant(other, {"elsewhere": np.zeros(3)})

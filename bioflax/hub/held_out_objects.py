@@ -40,17 +40,14 @@ def judge_objects(model: LoadedModel, task: Any, prepared: Prepared, preview: Pa
     Returns:
         {"metrics", "baselines", "bounds", "decoding"}; `decoding` is for the card.
     """
-    decoding = describe_decoding(task)
+    decoding, kept = _tuned(model, task, prepared)
     if not prepared.truth:
         return {"metrics": {}, "baselines": {}, "bounds": {}, "decoding": decoding}
-    found = [candidates(_with(model, decoding), item["image"], LEAST) for item in prepared.truth]
     if prepared.truth[0]["labels"] is not None:
-        tuned, kept = tune_objects(found, [item["labels"] for item in prepared.truth], task.distance_px)
         made = [one.labels() for one in kept]
         score = object_scores
         truth = [item["labels"] for item in prepared.truth]
     else:
-        tuned, kept = tune_points(found, [item["points"] for item in prepared.truth], task.distance_px)
         made = [one.position for one in kept]
         score = point_scores
         truth = [item["points"] for item in prepared.truth]
@@ -60,8 +57,33 @@ def judge_objects(model: LoadedModel, task: Any, prepared: Prepared, preview: Pa
         "metrics": score(truth, made),
         "baselines": _classical([item["image"][..., 0] for item in prepared.truth], truth, score),
         "bounds": {name: value for name, value in names.items() if name != "rmse_px"},
-        "decoding": {**decoding, **tuned},
+        "decoding": decoding,
     }
+
+
+def tune_decoding(model: LoadedModel, task: Any, prepared: Prepared) -> dict[str, Any]:
+    """How the maps of a detector become objects, for its card: the scheme, and thresholds tuned on its own held-out images.
+
+    Args:
+        model: the detector.
+        task: what it learned.
+        prepared: `truth` holds the held-out images with their labels or points; where it is empty, the task's thresholds stay.
+
+    Returns:
+        `decoding` for the card.
+    """
+    return _tuned(model, task, prepared)[0]
+
+
+def _tuned(model: LoadedModel, task: Any, prepared: Prepared) -> tuple[dict[str, Any], list[Detections]]:
+    """The decoding for the card, and the objects of each held-out image that it leaves."""
+    decoding = describe_decoding(task)
+    if not prepared.truth:
+        return decoding, []
+    found = [candidates(_with(model, decoding), item["image"], LEAST) for item in prepared.truth]
+    name, tune = ("points", tune_points) if prepared.truth[0]["labels"] is None else ("labels", tune_objects)
+    tuned, kept = tune(found, [item[name] for item in prepared.truth], task.distance_px)
+    return {**decoding, **tuned}, kept
 
 
 def tune_objects(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bioflax.hub.store import load, read_card, save_model
+from bioflax.hub.zoo import find_model
 from bioflax.runs import write_text
 from bioflax.studies.collect import Results
 from bioflax.studies.envelope import measure_envelope
@@ -19,17 +20,18 @@ def publish_envelope(results: Results, folder: Path, store: Path) -> dict[str, A
     Args:
         results: of the study.
         folder: of the study.
-        store: of the trained models; a model that was trained elsewhere is left as it is.
+        store: of the trained models. A model that was given is changed where it lies, unless it is packed.
 
     Returns:
         The envelope.
     """
     envelope = measure_envelope(results, results.study["share"])
     write_text(folder / "envelope.json", json.dumps(envelope, indent=1, allow_nan=False) + "\n")
+    given = results.study.get("given")
     for hash, row in trained_models(results, folder).items():
         entry = {name: envelope[name] for name in ("metric", "share", "rule") if name in envelope}
         entry |= envelope["rows"].get(row, {}) | {"row": row}
-        where = store / hash / "model"
+        where = store / hash / "model" if given is None else find_model(given)
         if (where / "card.json").exists() and read_card(where).envelope.get(results.study["name"]) != entry:
             model = load(where)
             card = dataclasses.replace(model.card, envelope={**model.card.envelope, results.study["name"]: entry})

@@ -203,10 +203,14 @@ class Study:
 
     def describe(self, levels: Mapping[str, Level]) -> str:
         """Levels in words."""
-        parts = [
-            f"{self.factors[name].label} {level} {self.factors[name].unit}".strip() for name, level in levels.items()
-        ]
-        return ", ".join(parts) or "reference"
+        return ", ".join(self._describe(self.factors[name], level) for name, level in levels.items()) or "reference"
+
+    @staticmethod
+    def _describe(factor: Factor, level: Level) -> str:
+        if isinstance(factor.levels, Mapping):
+            return str(level)
+        unit = "" if factor.unit in factor.label else factor.unit
+        return f"{factor.label} {level} {unit}".strip()
 
     def to_json(self) -> dict[str, Any]:
         """The definition as plain JSON."""

@@ -10,24 +10,7 @@ import pytest
 from bioflax.experiments import _studies
 
 from bioflax.configuration import FAILURES, run
-
-STUDY = """
-defaults: [_study, _self_]
-name: tiny
-question: Does light matter?
-task: denoise
-base: [experiment=denoise_simulated, backbone.width=4, backbone.depth=1, data.simulator.size=16, data.simulator.margin=4, data.validation=2,
-  train.batch=2, train.steps=4, train.validate_every=4, train.checkpoint_every=2]
-factors:
-  light: {label: light, unit: photons, log: true, set: ["data.simulator.photons={}"], levels: [5, 20], reference: 20}
-train: [light]
-helps:
-  range: ["data.simulator.photons=[5.0,20.0]"]
-  two: [fit.members=2]
-test: [light]
-metric: psnr_db
-small: {seeds: 2, items: 3}
-"""
+from tests.studies.tiny import STUDY
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +73,10 @@ def test_the_envelope_is_in_the_card_of_the_model(done) -> None:
 
 
 def test_a_second_start_does_nothing_and_a_lost_point_alone_is_made_again(conf, done, monkeypatch) -> None:
-    before = {path: path.stat().st_mtime_ns for path in [*done.glob("points/*/result.json"), *done.parent.glob("models/*/result.json")]}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in [*done.glob("points/*/result.json"), *done.parent.glob("models/*/result.json")]
+    }
     table = (done / "table.csv").read_bytes()
     lost = next(path.parent for path in before if "points" in path.parts)
     shutil.rmtree(lost)
@@ -102,17 +88,18 @@ def test_a_second_start_does_nothing_and_a_lost_point_alone_is_made_again(conf, 
 
 def test_what_fails_is_a_hole_and_the_rest_is_there(conf, done, capsys) -> None:
     folder = done.parent / "holes"  # beside the first: its models are used again
-    bad = [
-        "+study.rows.bad={negative: [data.simulator.photons=-1.0], diverges: [optim.learning_rate=1.0e30, optim.clip_norm=null]}",
-    ]
-    bad = ["study.rows={negative light: [data.simulator.photons=-1.0], diverges: [optim.learning_rate=1.0e30], huge: [data.simulator.size=3000000]}"]
-    assert start(conf, folder, *bad, "study.seeds=1") == 1
+    bad = (
+        "negative light: [data.simulator.photons=-1.0]",
+        "diverges: [optim.learning_rate=1.0e30]",
+        "huge: [data.simulator.size=3000000]",
+    )
+    assert start(conf, folder, f"study.rows={{{', '.join(bad)}}}", "study.seeds=1") == 1
     found = results(folder)
     failed = [one for one in found.values() if one["status"] == "failed"]
     assert {one["name"].split(",")[0] for one in failed} == {"negative light", "diverges", "huge"}
     assert len(found) - len(failed) == 2 + 4 * 2
     said = capsys.readouterr().err
-    assert "6 point(s) failed" in said and "Start the same command again" in said
+    assert "6 of 16 points failed" in said and "tries them once more" in said
     page = (folder / "report.html").read_text()
     assert "negative light" in page and "expected" in page
     assert len((folder / "table.csv").read_text().splitlines()) == 1 + 2 + 7 * 2
@@ -124,6 +111,12 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(conf, tmp_path, ca
     assert "10 of 10 points to do, 4 model(s) to train" in said
     assert "of work (16 steps" in said and "MB of disk" in said
     assert not (tmp_path / "dry").exists()
+
+
+def test_a_base_that_cannot_be_is_an_error_and_leaves_nothing(conf, tmp_path, capsys) -> None:
+    assert start(conf, tmp_path / "bad", "study.also=[data.simulator.sice=3]") == 2
+    assert "data.simulator.sice" in capsys.readouterr().err
+    assert not (tmp_path / "bad").exists()
 
 
 def test_without_a_name_the_studies_are_listed(capsys) -> None:
