@@ -33,7 +33,7 @@ def prepare(config: Any) -> PreparedStudy:
     """Composes all conditions, writes `study.json` and `plan.json`, and finds what is missing."""
     from omegaconf import OmegaConf
 
-    if config.study is None:
+    if OmegaConf.select(config, "study") is None:
         raise InputError(f"study: none was named. Take one of: {', '.join(sorted(known()))}.")
     settings = OmegaConf.to_container(config.study, resolve=True, throw_on_missing=True)
     how = {name: settings.pop(name) for name in RUN}

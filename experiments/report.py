@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -13,9 +15,18 @@ from bioflax.experiments import _command
 def main(config: Any) -> None:
     """One page."""
     plain, _, _ = _command.settings(config)
-    from bioflax.report import render
+    print(_renderer(Path(str(plain["dir"])))(plain["dir"]))
 
-    print(render(plain["dir"]))
+
+def _renderer(folder: Path) -> Callable[[str], Path]:
+    """What renders a folder: a study, a folder of studies, or anything else."""
+    if (folder / "study.json").exists():
+        from bioflax.studies.report import render_study as render
+    elif any(folder.glob("*/study.json")):
+        from bioflax.studies.index import render_index as render
+    else:
+        from bioflax.report import render
+    return render
 
 
 if __name__ == "__main__":

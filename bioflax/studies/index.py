@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bioflax.errors import InputError
-from bioflax.report.page import Page, Section, Table, duration, replace, render_page
+from bioflax.report.page import Page, Section, Table, duration, render_page, replace
 
 ANSWER = "answer.json"
 HEADINGS = ("study", "question", "answer", "points", "work")
 
 
-def render_index(folder: Path) -> Path:
+def render_index(folder: str | Path) -> Path:
     """Writes `report.html` and `answers.md` over the studies in the folders inside, from their `answer.json`.
 
     Args:
@@ -25,6 +25,7 @@ def render_index(folder: Path) -> Path:
     Raises:
         InputError: no folder inside holds a study that was rendered.
     """
+    folder = Path(folder)
     entries = read_answers(folder)
     if not entries:
         raise InputError(f"dir: expected folders of studies in {folder}, found none that has a page.")
@@ -54,4 +55,10 @@ def read_answers(folder: Path) -> list[dict[str, Any]]:
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     good = entry["points"] - entry["failed"]
-    return (entry["name"], entry["question"], entry["answer"], f"{good} of {entry['points']}", duration(entry["seconds"]))
+    return (
+        entry["name"],
+        entry["question"],
+        entry["answer"],
+        f"{good} of {entry['points']}",
+        duration(entry["seconds"]),
+    )

@@ -59,7 +59,7 @@ def matrix(scores: Scores) -> Drawing:
     swept = sorted({name for name, _, _ in grid.groups})
     compared = bool((~grid.framed & np.isfinite(grid.values)).any()) or not np.isfinite(grid.values).any()
     words = (
-        ", and its difference to the matched condition (framed: trained as it is tested; where no row is, the row itself at "
+        ", and its difference to the matched condition (framed: trained as it is tested; else the row of the nearest level, or the row itself at "
         f"the reference). Blue is better, red is worse; {worse} is worse.{PALE if any(grid.mixed) else ''}"
     )
     caption = (
@@ -104,6 +104,7 @@ def grid_of(scores: Scores) -> Grid:
         for i, row in enumerate(rows)
     ]
     mixed = [is_mixed(results, test) for test in columns]
+    framed &= ~np.array(mixed, bool)
     partial = np.array([[lacks_seeds(scores, row, test) for test in columns] for row in rows], bool).reshape(shape)
     return Grid(rows, columns, groups, values, values - others, matched, framed, missing, mixed, partial)
 

@@ -41,3 +41,18 @@ def split_options(overrides: Iterable[str]) -> tuple[tuple[str, ...], dict[str, 
         except yaml.YAMLError:
             raise InputError(f"study: the value of {override!r} cannot be read as YAML.") from None
     return tuple(plain), options["fit"], options["test"]
+
+
+def parse_list(name: str, text: str) -> tuple[str, ...]:
+    """A list of texts that was given as one text, such as `[a=1, "b=[2,3]"]`.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, list):
+        raise InputError(f"{name}: expected a list of overrides such as [train.steps=500], found {text!r}.")
+    return tuple(map(str, found))

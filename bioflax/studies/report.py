@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from bioflax.report.page import Page, Section, Table, duration, number, replace, write_page
 from bioflax.studies import sections, tables
 from bioflax.studies.checklist import DONE, NOT_DONE, checklist
+from bioflax.studies.index import ANSWER
 from bioflax.studies.material import Material, gather
 from bioflax.studies.methods import methods_paragraph
 from bioflax.studies.phrases import value_words
@@ -32,12 +34,14 @@ def render_study(run_dir: str | os.PathLike) -> Path:
     )
     (material.folder / "figures").mkdir(exist_ok=True)
     results = material.results
+    text = answer(results, material.envelope, material.claims, material.thresholds)
+    replace(material.folder / ANSWER, (json.dumps(summary(material, text), indent=1) + "\n").encode())
     page = Page(
         title=f"Study: {results.study['name']}",
         subtitle=results.study["question"],
         facts=headline(material),
         sections=[
-            answered(material),
+            answered(material, text),
             what_was_run(material),
             *sections.matrices(material),
             *sections.by_factor(material),
@@ -81,10 +85,17 @@ def headline(material: Material) -> dict[str, str]:
     return found
 
 
-def answered(material: Material) -> Section:
+def summary(material: Material, text: str) -> dict[str, Any]:
+    """What a page over many studies says of this one."""
+    results, facts = material.results, material.facts
+    found = {"name": results.study["name"], "question": results.study["question"], "answer": text}
+    found |= {"points": len(results.study["points"]), "failed": len(results.failed)}
+    return {**found, "seconds": facts.train_seconds + facts.evaluate_seconds}
+
+
+def answered(material: Material, text: str) -> Section:
     """The question and its answer."""
     results = material.results
-    text = answer(results, material.envelope, material.claims, material.thresholds)
     kind = "warning" if not results.tallies else "note" if results.failed else "good"
     return Section("Answer", results.study["question"], [(kind, text), *material.notices])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -147,18 +148,35 @@ class Results:
     def matched(self, row: str, test: str | TestInfo) -> tuple[str, str]:
         """The condition that a result is held against: (row name, test id).
 
-        The training condition that equals the test in every factor the rows were trained at, in that same test; where
-        there is none, or the test changes a factor that no row was trained at, the row itself at the reference.
+        The training condition that equals the test in every factor the rows were trained at, in that same test, or comes
+        nearest to it where the levels are numbers; where there is none, or the test changes a factor that no row was
+        trained at, the row itself at the reference.
         """
         test = self.test(test)
         plain = [info for info in self.rows if info.kind == "train" and info.levels]
         factors = {name for info in plain for name in info.levels}
         moved = {name for name in test.levels if self.level(test, name) != self.level(self.tests[0], name)}
         if factors and moved <= factors:
-            for info in plain:
-                if all(self.trained_at(info, name) == self.level(test, name) for name in factors):
-                    return info.name, test.id
+            far = {info.name: self._distance(info, test, factors) for info in plain}
+            nearest = min(far, key=far.__getitem__)
+            if math.isfinite(far[nearest]):
+                return nearest, test.id
         return row, self.tests[0].id
+
+    def _distance(self, row: RowInfo, test: TestInfo, factors: set[str]) -> float:
+        """Between the levels that a row was trained at and those of a test; names are equal or infinitely far."""
+        total = 0.0
+        for name in factors:
+            trained, tested = self.trained_at(row, name), self.level(test, name)
+            if trained == tested:
+                continue
+            numbers = [trained, tested]
+            if any(isinstance(one, (str, bool)) or one is None for one in numbers):
+                return math.inf
+            if self.study["factors"][name].get("log") and min(numbers) > 0:
+                numbers = [math.log(one) for one in numbers]
+            total += abs(numbers[0] - numbers[1])
+        return total
 
     def trained_at(self, row: RowInfo, factor: str) -> Any:
         """Level of the factor in the training of the row: its own, or the factor's reference."""

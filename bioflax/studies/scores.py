@@ -115,7 +115,9 @@ def why_missing(results: Any, row: Any, test: str) -> str | None:
 
 
 def is_mixed(results: Any, test: str) -> bool:
-    """Whether a test moves a factor that rows are trained at to a level where none was: it has no matched condition."""
+    """Whether a test moves a factor that rows are trained at to a level where none was: the nearest row stands for it."""
     trained = {name for row in results.rows if row.kind == "train" for name in row.levels}
-    moved = set(results.test(test).levels) & trained
-    return bool(moved) and results.matched("", test)[0] == ""
+    info = results.test(test)
+    plain = [row for row in results.rows if row.kind == "train" and row.levels]
+    exact = any(all(results.trained_at(row, name) == results.level(info, name) for name in trained) for row in plain)
+    return bool(set(info.levels) & trained) and not exact

@@ -77,8 +77,8 @@ def caveat(results: Any, envelope: Mapping[str, Any]) -> str:
     words = []
     mixed = [test.id for test in results.tests if len(test.levels) == 1 and is_mixed(results, test.id)]
     if mixed and envelope.get("rows"):
-        words.append(f"{capital(tests_words(results, mixed))} no row was trained: there the model is held against itself at the "
-                     "reference, which mixes in the change of the test itself.")  # fmt: skip
+        words.append(f"{capital(tests_words(results, mixed))} no row was trained: there the model is held against the row "
+                     "of the nearest level.")  # fmt: skip
     if results.study["seeds"] == 1:
         words.append("Each row was trained once, so the spread between trainings is not in these intervals.")
     if results.failed:

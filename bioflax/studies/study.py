@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bioflax.errors import InputError
-from bioflax.studies.options import split_options
+from bioflax.studies.options import parse_list, split_options
 
 TASKS = ("denoise", "superresolve", "localize", "detect")
 SIZES = ("small", "full")
@@ -121,7 +121,7 @@ class Study:
     test: Sequence[Any]
     base: Sequence[str] = ()
     sized: Sequence[str] = ()
-    also: Sequence[str] = ()
+    also: Sequence[str] | str = ()
     train: Sequence[str] = ()
     rows: Mapping[str, Any] = field(default_factory=dict)
     helps: Mapping[str, Any] = field(default_factory=dict)
@@ -143,6 +143,8 @@ class Study:
         for name, value, known in (("task", self.task, TASKS), ("size", self.size, SIZES)):
             if value not in known:
                 raise InputError(f"study.{name}: {value!r} is not known. Take one of: {', '.join(known)}.")
+        if isinstance(self.also, str):  # study.also=[a=1] on a command line: Hydra takes a list with = in it for a text
+            object.__setattr__(self, "also", parse_list("study.also", self.also))
         for name, least in (("seeds", 1), ("items", 1), ("test_seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -163,6 +163,8 @@ def _shape(spec: Spec) -> str:
 
 
 def _train_group(store: Path, group: Sequence[Spec], build: Build, forced: bool) -> None:
+    from bioflax.train.together import fit_together, pays
+
     begun, parts = time.monotonic(), [build(spec.config) for spec in group]
     first, settings = parts[0], group[0].config
     if not forced and not pays(first.hardware):

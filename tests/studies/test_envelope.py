@@ -98,12 +98,13 @@ def test_rows_trained_at_levels_are_held_against_one_another(tmp_path: Path) -> 
     assert "at most 0.92 dB worse than the matched condition" in envelope["rule"]
     assert list(envelope["rows"]) == [DARK, MIDDLE, BRIGHT, HELP]
     middle = envelope["rows"][MIDDLE]["factors"]["light"]
-    assert middle["kept"] == [False, False, True, True, False]  # at 100 more light than its own reference
-    assert middle["range"] == [30, 100]
+    # at 10 it is the nearest itself, at 100 the one of 300 photons is nearer by a hair
+    assert middle["kept"] == [False, True, True, True, False]
+    assert middle["range"] == [10, 100]
     dark = envelope["rows"][DARK]["factors"]["light"]
     assert dark["range"][0] == 3  # around its own level, not around the reference
-    # at 10 no row was trained: DARK there lies 8 - 3 + 3 dB a decade below itself at the reference
-    assert dark["kept"][:3] == [True, False, False]
+    # at 10 no row was trained: the one of 30 photons is the nearest, and a tenth of a decibel better
+    assert dark["kept"][:3] == [True, True, False]
     assert envelope["rows"][HELP]["matched"]["row"] == MIDDLE
     help_ = envelope["rows"][HELP]["factors"]["light"]
     assert [help_["kept"][i] for i in (0, 2, 4)] == [True, True, True]

@@ -16,10 +16,11 @@ from bioflax.optics.psf import Astigmatic
 from bioflax.simulate import EmitterSimulator
 from bioflax.studies.judges import localize as judge_module
 from bioflax.studies.judges import make_judge
-from bioflax.studies.judges.localize import LocalizeJudge, LocalizeTests, bounds, join_maps, tally
+from bioflax.studies.judges.emitter_tallies import LocalizeTests, bounds, tally
+from bioflax.studies.judges.localize import LocalizeJudge, join_maps
 from bioflax.tasks import Localize
 
-SIZE, PIXEL_NM = 16, 100.0
+SIZE, PIXEL_NM, CAMERA = 16, 100.0, SCMOS()
 SIMULATOR = EmitterSimulator(
     psf=Astigmatic(pixel_nm=PIXEL_NM), size=SIZE, frames=3, emitters_per_um2=1.0, photons=2000.0,
     background_photons=10.0, z_nm=(-300.0, 300.0), whole_frames=True,
@@ -37,7 +38,7 @@ def tests() -> LocalizeTests:
     return draw()
 
 
-def model(maps: object, frames: int = 3, camera: SCMOS = SCMOS()) -> SimpleNamespace:
+def model(maps: object, frames: int = 3, camera: SCMOS = CAMERA) -> SimpleNamespace:
     """A localizer that gives these maps, and remembers the photons that it was given."""
     seen: list[np.ndarray] = []
 

@@ -80,8 +80,8 @@ def cut(data: Any, items: int, seed: int, part: str) -> DenoiseTests:
         raise InputError(f"test.part: expected one of {', '.join(PARTS)}, found {part!r}.")
     if getattr(data, "targets", None) is None or data.target_normalization != "same":
         raise InputError(
-            f"study: denoising is tested on simulated data, or on a folder with data.targets in the unit of the noisy images; found "
-            f"{type(data).__name__} without such targets."
+            "study: denoising is tested on simulated data, or on a folder with data.targets in the unit of the noisy images; "
+            f"found {type(data).__name__} without such targets."
         )
     images = open_folder(
         data.folder, data.targets, axes=data.axes, repeats=data.repeats, repeat_axis=data.repeat_axis, spatial_dims=2
@@ -93,7 +93,9 @@ def cut(data: Any, items: int, seed: int, part: str) -> DenoiseTests:
         generator = np.random.default_rng([seed, item])
         field = fields[int(generator.integers(len(fields)))]
         if any(side < length for side, length in zip(field.size, patch)):
-            raise InputError(f"study: {field.name} {field.size} is smaller than a crop {patch}; take a smaller data.patch.")
+            raise InputError(
+                f"study: {field.name} {field.size} is smaller than a crop {patch}; take a smaller data.patch."
+            )
         capture = field.repeats[int(generator.integers(len(field.repeats)))]
         origin = tuple(int(generator.integers(side - length + 1)) for side, length in zip(field.size, patch))
         noisy.append(capture.read_window(origin, patch))

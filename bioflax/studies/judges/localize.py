@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from statistics import NormalDist
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,47 +18,19 @@ import numpy as np
 
 from bioflax.baselines.localize import localize
 from bioflax.errors import InputError
-from bioflax.hub.held_out_emitters import BORDER_NM, truth_columns
+from bioflax.hub.held_out_emitters import truth_columns
 from bioflax.hub.store import LoadedModel
-from bioflax.metrics.emitters import Comparison, compare_localizations
 from bioflax.optics.camera import EMCCD, SCMOS
 from bioflax.optics.quantities import part, physical
 from bioflax.predict.movie import card_camera, scales_of
 from bioflax.studies.judges.base import Judged, Rivals
-from bioflax.studies.tally import Tally
+from bioflax.studies.judges.emitter_tallies import HIGHER, METRICS, LocalizeTests, bounds, tally
 
 ROOM = 512  # emitters of an item: one room for all conditions, since another one would move them
 CHUNK = 32  # items that a model sees at once
 REPLACED = ("size", "frames", "emitters_per_um2")  # of the simulator, by options of the test
 AT_ONCE = 4  # items that are simulated at once
 MOST = 512  # emitters that are decoded in a frame
-INSIDE = NormalDist().inv_cdf(0.84)  # half the central interval of 68 %
-METRICS = (
-    "jaccard", "precision", "recall", "rmse_lateral_nm", "rmse_axial_nm", "rmse_over_crlb", "bias_x_nm", "bias_y_nm",
-    "bias_z_nm", "false_positives_per_um2", "coverage_68", "sigma_ratio", "grid_bias",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class LocalizeTests:
-    """Items of one test condition.
-
-    Attributes:
-        counts: (N, H, W, F) of the test's camera, ADU; the truth is that of the middle frame.
-        truth: columns of the emitters that shine there, `frame` from 1 is the item; with their bounds where there are any.
-        camera: of the test, with its maps cut to the frames.
-        pixel_nm: camera pixel.
-    """
-
-    counts: np.ndarray
-    truth: dict[str, np.ndarray]
-    camera: Any
-    pixel_nm: float
-
-    @property
-    def middle(self) -> np.ndarray:
-        """(N, H, W) counts of the frames that are asked about."""
-        return self.counts[..., self.counts.shape[-1] // 2]
 
 
 @physical
@@ -79,18 +49,20 @@ class _Counting:
 class LocalizeJudge:
     """Draws frames of emitters, and scores localizers, maximum likelihood and the Cramer-Rao bound on them.
 
-    Metrics, with what an item adds to them. `jaccard`, `precision`, `recall`: hits over hits, false alarms, misses.
-    `rmse_*`: squared errors of hits over hits. `rmse_over_crlb`: squared lateral errors over squared bounds of the same
-    emitters. `bias_*`: errors, with their sign, over hits. `false_positives_per_um2`: false alarms over area.
-    `coverage_68`: errors within the central 68 % of the predicted spread, over errors along all axes; `sigma_ratio`: root mean square of
-    error over predicted spread, so that a bias counts too; both are right at 0.68 and 1, and leave it upwards (ratio) and
-    downwards (coverage) when a model is too sure. `grid_bias`: length of the first Fourier component of the hits' places in their
-    pixel, less that of the true places, which cancels what the sample has by chance. It replaces the Kolmogorov-Smirnov distance,
-    which is no ratio of sums; for a pure wave that distance is grid_bias / pi.
+    Metrics, with what an item adds to them, all by the protocol of the 2016 challenge (250 nm, 500 nm, 450 nm border):
+    `jaccard`, `precision`, `recall`: hits over hits, false alarms and misses. `rmse_*`: squared errors over hits.
+    `rmse_over_crlb`: squared lateral errors over the squared bounds of the same emitters. `bias_*`: errors with their sign
+    over hits. `false_positives_per_um2`: false alarms over area. `coverage_68`: errors within the central 68 % of the
+    predicted spread, over errors along all axes. `sigma_ratio`: root mean square of error over predicted spread, so that a
+    bias counts too. Both are right at 0.68 and 1; a model that is too sure falls below the one and rises above the other.
+    `grid_bias`: length of the first Fourier component of the hits' places in their pixel, less that of the true places,
+    which takes out what the sample has by chance. It stands for the Kolmogorov-Smirnov distance, which is no ratio of sums
+    over items; of a pure wave that distance is grid_bias / pi.
     """
 
-    metrics: tuple[str, ...] = METRICS
-    lower_is_better: frozenset[str] = frozenset(METRICS) - {"jaccard", "precision", "recall", "coverage_68"}
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    believes: ClassVar[bool] = True  # the engine passes the data of the reference condition
+    lower_is_better: ClassVar[frozenset[str]] = frozenset(METRICS) - frozenset(HIGHER)
 
     def draw(self, data: Any, task: Any, items: int, seed: int, options: Mapping[str, Any]) -> LocalizeTests:
         """Items of one test condition.
@@ -104,7 +76,9 @@ class LocalizeJudge:
         """
         del task
         if not hasattr(getattr(data, "simulator", None), "emitters_per_um2"):
-            raise InputError("study: a localizer is judged on simulated emitters. Take data=emitters (experiment=localize_astigmatic).")
+            raise InputError(
+                "study: a localizer is judged on simulated emitters. Take data=emitters (experiment=localize_astigmatic)."
+            )
         simulator = _with_room(data.simulator, options)
         keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(items))
         counting = dataclasses.replace(simulator, camera=_Counting(simulator.camera))
@@ -131,16 +105,16 @@ class LocalizeJudge:
             raise InputError("fit.members: expected localizers of the same scales, found different ones.")
         frames = tests.counts.shape[-1]
         if frames < scales.frames:
-            raise InputError(f"test.frames: the model takes {scales.frames} frames, the test has {frames}. Set test.frames={scales.frames}.")
+            raise InputError(
+                f"test.frames: the model takes {scales.frames} frames, the test has {frames}. Set test.frames={scales.frames}."
+            )
         first = (frames - scales.frames) // 2
         counts = tests.counts[..., first : first + scales.frames]
         maps = join_maps([predict_maps(model, photons_of(model, tests, counts)) for model in models])
         found = scales.to_columns(jax.device_get(task.decode(maps, max_emitters=MOST)))
         return Judged(tally(found, tests), _picture(found, tests, maps["logit"][..., 0]))
 
-    def rivals(
-        self, tests: LocalizeTests, task: Any, baselines: Sequence[str], options: Mapping[str, Any]
-    ) -> Rivals:
+    def rivals(self, tests: LocalizeTests, task: Any, baselines: Sequence[str], options: Mapping[str, Any]) -> Rivals:
         """Maximum likelihood that believes in the spot and the camera of the reference condition, and the bound of the true ones.
 
         Args:
@@ -155,7 +129,9 @@ class LocalizeJudge:
             raise InputError(f"study.baselines: {unknown[0]!r} is not known for a localizer. Take mle.")
         if baselines and "believed" not in options:
             raise InputError("options.believed: the data of the reference condition is needed for maximum likelihood.")
-        scored = {name: tally(believed_columns(tests.middle, options["believed"].simulator), tests) for name in baselines}
+        scored = {
+            name: tally(believed_columns(tests.middle, options["believed"].simulator), tests) for name in baselines
+        }
         return Rivals(scored, bounds(tests))
 
 
@@ -201,89 +177,6 @@ def join_maps(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarr
     if "background" in members[0]:
         found["background"] = np.mean([maps["background"] for maps in members], 0)
     return {name: values.astype(np.float32) for name, values in found.items()}
-
-
-def tally(found: Mapping[str, np.ndarray], tests: LocalizeTests) -> dict[str, Tally]:
-    """All metrics of a table whose frame n is item n - 1."""
-    items = len(tests.counts)
-    size_nm, border_nm = _protocol(tests)
-    comparison = compare_localizations(found, tests.truth, size_nm=(size_nm, size_nm), border_nm=border_nm)
-    pairs = comparison.truth["frame"][comparison.matches.truth]
-
-    def sums(frame: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(np.asarray(frame, int) - 1, weights, items).astype(np.float64)
-
-    hits, shown, true = sums(pairs), sums(comparison.predicted["frame"]), sums(comparison.truth["frame"])
-    axes = "xyz" if comparison.is_3d else "xy"
-    error = {axis: comparison.error_nm(axis) for axis in axes}
-    lateral = sums(pairs, error["x"] ** 2 + error["y"] ** 2)
-    area_um2 = ((size_nm - 2.0 * border_nm) / 1000.0) ** 2
-    found_tallies = {
-        "jaccard": Tally(hits, shown + true - hits),
-        "precision": Tally(hits, shown),
-        "recall": Tally(hits, true),
-        "rmse_lateral_nm": Tally(lateral, hits, "root"),
-        "false_positives_per_um2": Tally(shown - hits, np.full(items, area_um2)),
-        "grid_bias": Tally(_grid_share(comparison, tests.pixel_nm, sums), 2.0 * hits),
-    }
-    found_tallies |= {f"bias_{axis}_nm": Tally(sums(pairs, error[axis]), hits) for axis in axes}
-    if "z" in axes:
-        found_tallies["rmse_axial_nm"] = Tally(sums(pairs, error["z"] ** 2), hits, "root")
-    if "crlb_x_nm" in tests.truth:
-        bound = comparison.truth["crlb_x_nm"] ** 2 + comparison.truth["crlb_y_nm"] ** 2
-        found_tallies["rmse_over_crlb"] = Tally(lateral, sums(pairs, bound[comparison.matches.truth]), "root")
-    return found_tallies | _calibration(comparison, error, pairs, sums)
-
-
-def bounds(tests: LocalizeTests) -> dict[str, Tally]:
-    """The Cramer-Rao bound of all true emitters inside the border; none where the camera has no likelihood."""
-    if "crlb_x_nm" not in tests.truth:
-        return {}
-    size_nm, border_nm = _protocol(tests)
-    nothing = {name: np.zeros(0, tests.truth["frame"].dtype) for name in ("frame", "x_nm", "y_nm")}
-    truth = compare_localizations(nothing, tests.truth, size_nm=(size_nm, size_nm), border_nm=border_nm).truth
-
-    def sums(weights: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(truth["frame"].astype(int) - 1, weights, len(tests.counts)).astype(np.float64)
-
-    lateral = sums(truth["crlb_x_nm"] ** 2 + truth["crlb_y_nm"] ** 2)
-    found = {"rmse_lateral_nm": Tally(lateral, sums(), "root"), "rmse_over_crlb": Tally(lateral, lateral, "root")}
-    if "crlb_z_nm" in truth:
-        found["rmse_axial_nm"] = Tally(sums(truth["crlb_z_nm"] ** 2), sums(), "root")
-    return found
-
-
-def _calibration(comparison: Comparison, error: Mapping[str, np.ndarray], pairs: np.ndarray, sums: Any) -> dict[str, Tally]:
-    """Coverage and size of errors over predicted spreads, of all axes that have one."""
-    inside, square, number = sums(pairs[:0]), sums(pairs[:0]), sums(pairs[:0])
-    for axis in error:
-        if f"sigma_{axis}_nm" not in comparison.predicted:
-            continue
-        sigma = comparison.predicted[f"sigma_{axis}_nm"][comparison.matches.predicted]
-        known = np.isfinite(sigma) & (sigma > 0)
-        ratio, frame = error[axis][known] / sigma[known], pairs[known]
-        inside, square = inside + sums(frame, abs(ratio) <= INSIDE), square + sums(frame, ratio**2)
-        number = number + sums(frame)
-    return {"coverage_68": Tally(inside, number), "sigma_ratio": Tally(square, number, "root")} if number.any() else {}
-
-
-def _grid_share(comparison: Comparison, pixel_nm: float, sums: Any) -> np.ndarray:
-    """What each item adds to the Fourier component, along the direction of the whole sample's."""
-    pairs = comparison.truth["frame"][comparison.matches.truth]
-    preferred = np.zeros(len(pairs), complex)
-    for axis in ("x_nm", "y_nm"):
-        at = comparison.predicted[axis][comparison.matches.predicted], comparison.truth[axis][comparison.matches.truth]
-        placed, true = (np.exp(2j * np.pi * values / pixel_nm) for values in at)
-        preferred += placed - true
-    whole = preferred.sum()
-    turned = preferred * (np.conj(whole) / abs(whole) if abs(whole) > 0 else 1.0)
-    return sums(pairs, turned.real)
-
-
-def _protocol(tests: LocalizeTests) -> tuple[float, float]:
-    """Side of the frames and border of the challenge, nm; small frames have none."""
-    side_nm = tests.counts.shape[1] * tests.pixel_nm
-    return side_nm, BORDER_NM if side_nm > 3 * BORDER_NM else 0.0
 
 
 def _picture(found: Mapping[str, np.ndarray], tests: LocalizeTests, logit: np.ndarray) -> dict[str, np.ndarray]:

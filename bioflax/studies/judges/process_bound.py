@@ -16,8 +16,8 @@ MOST = 500
 def posterior_mean(process: GaussianProcess, noisy: Any) -> np.ndarray:
     """E[field | picture] = y - s^2 (C + s^2 I)^-1 y, C the covariance of the pixels of the picture.
 
-    C is not periodic, so it has no spectrum; it is a part of the periodic covariance of the canvas. The system is solved by conjugate
-    gradients (Hestenes & Stiefel 1952) with the inverse on the canvas, cut to the picture, as preconditioner.
+    C is not periodic, so it has no spectrum; it is a part of the periodic covariance of the canvas. The system is solved by
+    conjugate gradients (Hestenes & Stiefel 1952), with the inverse on the canvas, cut to the picture, as preconditioner.
 
     Args:
         process: that made the pictures, with its noise.
@@ -56,4 +56,6 @@ def posterior_mean(process: GaussianProcess, noisy: Any) -> np.ndarray:
         guess = through(residual, 1.0 / (half + variance))
         before, power = power, inner_product(residual, guess)
         direction = guess + power / np.maximum(before, np.finfo(float).tiny) * direction
-    raise InputError(f"noise_std: the exact bound was not reached in {MOST} steps; take more noise than {process.noise_std}.")
+    raise InputError(
+        f"noise_std: the exact bound was not reached in {MOST} steps; take more noise than {process.noise_std}."
+    )
