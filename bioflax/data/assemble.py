@@ -152,7 +152,7 @@ class FolderData:
         )
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["simulator"], meta_fields=["normalization", "mode"])
+@partial(jax.tree_util.register_dataclass, data_fields=["simulator", "normalization"], meta_fields=["mode"])
 @dataclass(frozen=True)
 class NormalizedSimulator:
     """A simulator whose pictures come in the units of the net; a `DeviceSource`."""

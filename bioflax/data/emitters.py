@@ -12,6 +12,7 @@ import numpy as np
 
 from bioflax.data.assemble import Prepared, plain_settings
 from bioflax.data.finite import check_fields, limit
+from bioflax.data.leaves import with_leaves
 from bioflax.data.normalize import Normalization
 from bioflax.errors import InputError
 from bioflax.ops.peaks import drop_duplicates
@@ -20,6 +21,7 @@ from bioflax.typing import Array, Batch
 SAME_PX = 0.3  # nearer rows are one emitter that two pixels claim; also two that lie above one another
 
 
+@with_leaves("pixel_nm", "photons", "z_nm", "background_photons")
 @dataclass(frozen=True)
 class EmitterScales:
     """The units of a localizer: what 1 means in its maps.
@@ -81,7 +83,7 @@ class EmitterScales:
         return columns
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["simulator"], meta_fields=["normalization", "scales"])
+@partial(jax.tree_util.register_dataclass, data_fields=["simulator", "normalization", "scales"], meta_fields=[])
 @dataclass(frozen=True)
 class ScaledEmitters:
     """A simulator of emitters in the units of the net; a `DeviceSource`."""

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from bioflax.data.leaves import with_leaves
 from bioflax.errors import InputError
+from bioflax.optics.quantities import is_concrete
 from bioflax.typing import Array
 
 KINDS = ("mean_std", "percentile", "photons", "none")
@@ -17,6 +20,7 @@ BY_IMAGE = "image_percentile"
 _SAMPLE = 1 << 20  # pixels of one image that percentiles are taken from; a regular grid of larger images
 
 
+@with_leaves("offset", "scale")
 @dataclass(frozen=True)
 class Normalization:
     """The affine map `(image - offset) / scale`, the same for every image; or, for detection, another for each image.
@@ -61,17 +65,17 @@ class Normalization:
         """File units to the network's: (..., C) to (..., C) float32. `image_percentile` takes (N, [Z,] H, W, C)."""
         if self.kind == BY_IMAGE:
             return np.stack([self.of_image(one).apply(one) for one in np.asarray(image)])
-        return (image - np.asarray(self.offset, np.float32)) / np.asarray(self.scale, np.float32)
+        return (image - _row(self.offset)) / _row(self.scale)
 
     def invert(self, image: Array) -> Array:
         """The network's units to the file's: (..., C) to (..., C); `image_percentile` leaves them as they are."""
         if self.kind == BY_IMAGE:
             return image
-        return image * np.asarray(self.scale, np.float32) + np.asarray(self.offset, np.float32)
+        return image * _row(self.scale) + _row(self.offset)
 
     def invert_scale(self, scale: Array) -> Array:
         """A spread (standard deviation or Laplace scale) in the network's units to the file's."""
-        return scale * np.asarray(self.scale, np.float32)
+        return scale * _row(self.scale)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON for the model card."""
@@ -149,6 +153,13 @@ def fit(
             f"normalization: channel {flat[0]} of the training images is constant; remove blank images or channels"
         )
     return Normalization(kind, tuple(map(float, offset)), tuple(map(float, scale)))
+
+
+def _row(values: tuple[Any, ...]) -> Array:
+    """One number a channel, float32; inside jit they may be traced."""
+    if all(map(is_concrete, values)):
+        return np.asarray(values, np.float32)
+    return jnp.stack([jnp.asarray(value, jnp.float32) for value in values])
 
 
 def _columns(image: np.ndarray, per_channel: bool) -> np.ndarray:

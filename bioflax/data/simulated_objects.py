@@ -20,7 +20,7 @@ from bioflax.errors import InputError
 from bioflax.typing import Batch
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["simulator"], meta_fields=["normalization", "deformation"])
+@partial(jax.tree_util.register_dataclass, data_fields=["simulator", "normalization"], meta_fields=["deformation"])
 @dataclass(frozen=True)
 class NormalizedObjects:
     """A simulator of objects or spots in the units of the net; a `DeviceSource`."""

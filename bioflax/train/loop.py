@@ -201,19 +201,24 @@ def _compile(
     steps: int,
 ) -> tuple[Callable[[TrainState, Any], Any], _Data]:
     """Compiles the step for the shapes of this run, once; returns it with a function `step -> data`."""
-    step = make_step(net, task, optimizer, batch_size=batch, seed=seed, hardware=hardware)
+    root = jax.device_put(jax.random.key(seed), hardware.replicated())
+
+    def step(state: TrainState, data: Any, key: jax.Array) -> Any:
+        return make_step(net, task, optimizer, batch_size=batch, seed=key, hardware=hardware)(state, data)
+
     jitted = jax.jit(step, donate_argnums=0)
     if isinstance(source, DeviceSource):
         resident = jax.device_put(source, hardware.replicated())
-        return jitted.lower(state, resident).compile(), _Data(lambda _: resident)
+        compiled = jitted.lower(state, resident, root).compile()
+        return lambda state, data: compiled(state, data, root), _Data(lambda _: resident)
     chunk = _Chunks(source, hardware.steps_per_call)
     example = jax.device_put(chunk.batch(first // chunk.length), hardware.divided())
-    compiled = jitted.lower(state, example).compile()
+    compiled = jitted.lower(state, example, root).compile()
     queue = Prefetch(
         chunk, first // chunk.length, steps // chunk.length, lambda value: jax.device_put(value, hardware.divided())
     )
     fetched = iter(queue)
-    return compiled, _Data(lambda _: next(fetched), queue.close)
+    return lambda state, data: compiled(state, data, root), _Data(lambda _: next(fetched), queue.close)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ def create_state(
     return TrainState(jnp.zeros((), jnp.int32), params, frozen, optimizer.init(params))
 
 
-def derive_key(seed: int, stream: str, step: int | jax.Array = 0) -> jax.Array:
-    """The key of (seed, stream name, step). Nothing random is ever stored, so a resumed run draws what it would have drawn."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), zlib.crc32(stream.encode())), step)
+def derive_key(seed: int | jax.Array, stream: str, step: int | jax.Array = 0) -> jax.Array:
+    """The key of (seed, stream name, step). Nothing random is ever stored, so a resumed run draws what it would have drawn.
+
+    `seed` is a number, or the key `jax.random.key(seed)`: inside jit it is an argument, and one program serves all seeds.
+    """
+    root = jax.random.key(seed) if isinstance(seed, int) else seed
+    return jax.random.fold_in(jax.random.fold_in(root, zlib.crc32(stream.encode())), step)

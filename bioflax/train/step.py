@@ -18,7 +18,13 @@ Step = Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]
 
 
 def make_step(
-    net: Net, task: Task, optimizer: optax.GradientTransformation, *, batch_size: int, seed: int, hardware: Hardware
+    net: Net,
+    task: Task,
+    optimizer: optax.GradientTransformation,
+    *,
+    batch_size: int,
+    seed: int | jax.Array,
+    hardware: Hardware,
 ) -> Step:
     """Builds the pure step `(state, data) -> (state, scalars)`; `loop.fit` compiles it with the state donated.
 
