@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bioflax.errors import InputError
+from bioflax.errors import InputError, TrainingError
 from bioflax.functional import transplant
 from bioflax.hub.publish import check_prepared, save_trained
 from bioflax.hub.store import LoadedModel, load
 from bioflax.runs import Run
 from bioflax.studies.plan import BESIDE, Spec
-from bioflax.train import fit
+from bioflax.train import fit, fit_together, pays
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,6 @@ def _shape(spec: Spec) -> str:
 
 
 def _train_group(store: Path, group: Sequence[Spec], build: Build, forced: bool) -> None:
-    from bioflax.train.together import fit_together, pays
-
     begun, parts = time.monotonic(), [build(spec.config) for spec in group]
     first, settings = parts[0], group[0].config
     if not forced and not pays(first.hardware):
@@ -204,4 +202,7 @@ def _train_group(store: Path, group: Sequence[Spec], build: Build, forced: bool)
             print(f"not trained together: {failure}")
             return
         for run, part, ready, one, spec in zip(runs, parts, prepared, fitted, group):
-            finish_training(run, part, ready, one, spec.config, begun)
+            if isinstance(one, TrainingError):
+                run.fail(str(one))
+            else:
+                finish_training(run, part, ready, one, spec.config, begun)

@@ -7,6 +7,7 @@ from bioflax.train.loop import Fitted, fit
 from bioflax.train.optim import make_optimizer
 from bioflax.train.state import TrainState, create_state, derive_key
 from bioflax.train.step import make_step
+from bioflax.train.together import fit_together, pays
 
 __all__ = [
     "Checkpoints",
@@ -17,6 +18,8 @@ __all__ = [
     "create_state",
     "derive_key",
     "fit",
+    "fit_together",
     "make_optimizer",
     "make_step",
+    "pays",
 ]

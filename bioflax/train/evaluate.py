@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
 
 from bioflax.functional import Net
+from bioflax.metrics import State
 from bioflax.train.devices import Hardware
 from bioflax.train.state import derive_key
 from bioflax.typing import Batch, Params, Task
@@ -22,11 +24,7 @@ def make_validation(net: Net, task: Task, batches: Sequence[Batch], *, seed: int
     prediction plus the noise variance (Batson & Royer 2019, eq. 3): a fair score where the noise is independent.
     """
 
-    @jax.jit
-    def states(variables: Params, batch: Batch, number: int):
-        if "target" not in batch:
-            batch = task.prepare(derive_key(seed, "validation", number), batch)
-        return task.metrics(net.apply(variables, batch["image"], hardware.dtype), batch)
+    states = jax.jit(functools.partial(validation_states, net, task, hardware, seed))
 
     def validate(variables: Params) -> dict[str, float]:
         total = None
@@ -37,3 +35,12 @@ def make_validation(net: Net, task: Task, batches: Sequence[Batch], *, seed: int
         return {f"validation_{name}": float(value) for name, value in computed.items()}
 
     return validate
+
+
+def validation_states(
+    net: Net, task: Task, hardware: Hardware, seed: int | jax.Array, variables: Params, batch: Batch, number: int
+) -> dict[str, State]:
+    """Metric states of one validation batch, inside jit; `seed` is a number or its key."""
+    if "target" not in batch:
+        batch = task.prepare(derive_key(seed, "validation", number), batch)
+    return task.metrics(net.apply(variables, batch["image"], hardware.dtype), batch)

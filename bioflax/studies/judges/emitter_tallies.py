@@ -106,7 +106,7 @@ def _calibration(
         ratio, frame = error[axis][known] / sigma[known], pairs[known]
         inside, square = inside + sums(frame, abs(ratio) <= INSIDE), square + sums(frame, ratio**2)
         number = number + sums(frame)
-    return {"coverage_68": Tally(inside, number), "sigma_ratio": Tally(square, number, "root")} if number.any() else {}
+    return {"coverage_68": Tally(inside, number), "sigma_ratio": Tally(square, number, "root")}
 
 
 def _grid_share(comparison: Comparison, pixel_nm: float, sums: Any) -> np.ndarray:

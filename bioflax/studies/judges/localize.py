@@ -84,7 +84,7 @@ class LocalizeJudge:
         counting = dataclasses.replace(simulator, camera=_Counting(simulator.camera))
         drawn = jax.device_get(_draw(counting, keys))
         truth = truth_columns([drawn], simulator) if _has_bound(simulator.camera) else _plain_truth(drawn)
-        if "crlb_x_nm" in truth and "crlb_z_nm" not in truth:
+        if len(truth["frame"]) and "crlb_x_nm" in truth and "crlb_z_nm" not in truth:
             del truth["z_nm"]  # the spot does not tell it
         return LocalizeTests(drawn["image"], truth, simulator.camera, float(simulator.psf.pixel_nm))
 
@@ -210,7 +210,7 @@ def _cut(camera: Any, size: int) -> Any:
 
 
 def _has_bound(camera: Any) -> bool:
-    """Whether there is a likelihood for its counts."""
+    """Whether there is a likelihood for its counts; of rows or pixels that differ it knows nothing, and takes the mean pixel."""
     return isinstance(camera, (SCMOS, EMCCD))
 
 

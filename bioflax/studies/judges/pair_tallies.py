@@ -58,13 +58,13 @@ def measure(restored: np.ndarray, tests: PairTests, believed: Physics | None, sa
     rows = []
     for image, target, raw in zip(restored.astype(np.float64), tests.target.astype(np.float64), tests.raw):
         row: Row = dict(score(image[None], target[None]))
-        if not has_structure(target, light):
-            row = dict.fromkeys(row)
+        there = has_structure(target, light)
+        row = row if there else dict.fromkeys(row)
         if believed is not None:
             honest = examine(image, raw, believed)
             row |= {name: honest.numbers.get(name) for name in HONEST} | {"flagged": float(bool(honest.flags))}
         matched = image if same_unit else np.asarray(metrics.affine_match(image, target))
-        row |= beyond_of(matched, target, tests.physics)
+        row |= beyond_of(matched, target, tests.physics) if there else {"wrong": 0.0, "there": 0.0}
         if light is not None:
             row |= false_of(matched, target, light, tests.physics)
         rows.append(row)

@@ -33,7 +33,7 @@ from bioflax.studies.judges.pair_tallies import (
 )
 
 ITEMS, OTHERS = 0x5E57, 0x0B57  # folded into the seed: pictures to judge, pictures to tune the rivals on
-TUNED = 4  # others, with the truth before the rivals' eyes
+TUNED = 8  # others, with the truth before the rivals' eyes
 OPTIONS = ("physics",)
 BELIEVED = "believed"  # data of the reference condition
 
