@@ -9,6 +9,7 @@ from typing import Any
 import hydra
 from bioflax.experiments import _command, _studies
 
+from bioflax.configuration import FAILURES
 from bioflax.errors import InputError
 
 
@@ -32,7 +33,10 @@ def main() -> None:
         swept = ",".join(f"[{','.join(job.id for job in group)}]" for group in prepared.groups)
         sys.argv = [sys.argv[0], "-m", *overrides, f"study.only={swept}"]
         work()
-    if not _studies.finish(prepared):
+    complete = _studies.finish(prepared)
+    if FAILURES:  # a job that broke before it could write what broke
+        raise FAILURES[0]
+    if not complete:
         raise SystemExit(1)
 
 

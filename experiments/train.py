@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import Any
 
@@ -10,6 +11,8 @@ from bioflax.experiments import _command
 
 from bioflax.configuration import build, check_arguments
 from bioflax.errors import InputError
+
+PROCESSES = ("coordinator", "processes", "process")
 
 
 @hydra.main(version_base="1.3", config_path="pkg://bioflax.conf", config_name="train")
@@ -23,18 +26,26 @@ def main(config: Any) -> None:
     from bioflax.hub.publish import check_settings, publish
     from bioflax.runs import Run, is_finished
     from bioflax.tasks import SuperResolve
-    from bioflax.train import fit
+    from bioflax.train import distributed, fit
 
     check_arguments(fit, {**plain["train"], "seed": plain["seed"]}, "train")
     check_settings(plain)
-    hardware, task, data = (build(plain[name], name) for name in ("hardware", "task", "data"))
+    hardware = build(plain["hardware"], "hardware")
+    hardware.join()  # before anything is computed
+    # Who the processes are belongs to the moment: the run goes on whatever their number and address.
+    plain["hardware"] = {name: value for name, value in plain["hardware"].items() if name not in PROCESSES}
+    task, data = (build(plain[name], name) for name in ("task", "data"))
     model = build(plain["model"], rngs=nnx.Rngs(plain["seed"]))
     optimizer = build(plain["optim"], "optim")
     hardware.check_batch(plain["train"]["batch"])
-    if is_finished(folder, "train", plain):
+    writes = distributed.is_first()
+    if distributed.told(writes and is_finished(folder, "train", plain)):
         print(f"{folder} is finished with these settings. Delete it to train again.")
         return
-    with Run(folder, "train", plain, overrides, keep_config=True) as run:
+    with contextlib.ExitStack() as stack:
+        run = Run(folder, "train", plain, overrides, keep_config=True)
+        if writes:
+            stack.enter_context(run)
         run.result.update(
             task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name()
         )
@@ -68,14 +79,17 @@ def main(config: Any) -> None:
             hardware=hardware,
             **plain["train"],
         )
-        if fitted.interrupted:
+        distributed.leave()
+        if fitted.interrupted and writes:
             run.fail(
                 f"interrupted by {fitted.interrupted} at step {fitted.step}; start the same command again to go on",
                 steps=fitted.step,
             )
             print(f"Saved at step {fitted.step}. Start the same command again to go on.")
+        if fitted.interrupted:
             raise SystemExit(128 + signal.Signals[fitted.interrupted])
-        publish(run, model, task, prepared, fitted, plain)
+        if writes:
+            publish(run, model, task, prepared, fitted, plain)
 
 
 if __name__ == "__main__":

@@ -54,13 +54,56 @@ def model_page(card: ModelCard) -> str:
         parts.append(_fence("sh", card.command))
     parts.append("## Where it holds")
     parts.append(
-        _pairs({name: _inline(value) for name, value in card.envelope.items()})
+        _envelope(card.envelope)
         if card.envelope
         else "Not measured: no study was made of this model. Judge it with `bioflax evaluate` before you trust it."
     )
     if card.versions:
         parts += ["## Software", _pairs(card.versions)]
     return "\n\n".join(parts) + "\n"
+
+
+def _envelope(envelope: Mapping[str, Any]) -> str:
+    """The operating envelope: a line for every factor of every study; what another program wrote there as it is."""
+    lines, others = [], {}
+    for study, found in envelope.items():
+        factors = found.get("factors") if isinstance(found, Mapping) else None
+        if not isinstance(factors, Mapping):
+            others[study] = _inline(found)
+            continue
+        for factor in factors.values():
+            cells = (study, found.get("metric", ""), factor.get("label", ""), _kept(factor), _tested(factor))
+            lines.append(f"| {' | '.join(_cell(str(cell)) for cell in cells)} |")
+    parts = []
+    if lines:
+        head = ["| study | metric | factor | holds | tested |", "|---|---|---|---|---|"]
+        rules = {found["rule"] for found in envelope.values() if isinstance(found, Mapping) and "rule" in found}
+        parts.append(
+            "\n".join([*head, *lines]) + "".join(f"\n\nThe rule: {rule}." for rule in sorted(rules))
+        )
+    return "\n\n".join([*parts, *([_pairs(others)] if others else [])])
+
+
+def _kept(factor: Mapping[str, Any]) -> str:
+    kept, levels = factor.get("kept") or [], factor.get("levels") or []
+    names = [level for level, good in zip(levels, kept) if good]
+    if not names:
+        return "nowhere"
+    if any(isinstance(level, str) for level in levels):
+        return ", ".join(map(str, names))
+    low, high = factor.get("range_interpolated") or factor.get("range") or (names[0], names[-1])
+    return f"{_level(low)} to {_level(high)} {factor.get('unit', '')}".strip()
+
+
+def _tested(factor: Mapping[str, Any]) -> str:
+    levels = factor.get("levels") or []
+    if any(isinstance(level, str) for level in levels):
+        return ", ".join(map(str, levels))
+    return f"{_level(min(levels))} to {_level(max(levels))} {factor.get('unit', '')}".strip() if levels else ""
+
+
+def _level(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
 def _results(card: ModelCard) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from bioflax.report.page import duration
 from bioflax.studies.plan import Job, Plan, Spec
 from bioflax.studies.trained import Build, is_trained
-from bioflax.train import fit
+from bioflax.train import Hardware, fit
 
-STEPS = 5  # that are timed where no training of the kind has been stored
+STEPS = 3  # that are timed where no training of the kind has been stored
 POINT_BYTES, JUDGED_SECONDS = 60_000, 3.0  # a point on disk; a test condition judged, compilation included
 
 
@@ -57,9 +57,10 @@ def _time_steps(missing: Sequence[Spec], store: Path, build: Build) -> tuple[flo
     for spec in missing:
         try:
             parts = build(spec.config)
+            plain = Hardware()  # here, not on the machine that the study is meant for
             settings = {
                 **spec.config["train"],
-                "steps": STEPS * parts.hardware.steps_per_call,
+                "steps": STEPS * plain.steps_per_call,
                 "batch": spec.config["train"]["batch"],
             }
             prepared = parts.data.prepare(
@@ -73,7 +74,7 @@ def _time_steps(missing: Sequence[Spec], store: Path, build: Build) -> tuple[flo
             with tempfile.TemporaryDirectory() as folder:
                 fitted = fit(
                     parts.model, parts.task, prepared.source, parts.optimizer,
-                    run_dir=folder, hardware=parts.hardware, quiet=True, **{**settings, **every},
+                    run_dir=folder, hardware=plain, quiet=True, **{**settings, **every},
                 )  # fmt: skip
         except Exception:  # this one will fail in the study too, which says why
             continue

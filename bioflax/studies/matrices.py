@@ -59,8 +59,8 @@ def matrix(scores: Scores) -> Drawing:
     swept = sorted({name for name, _, _ in grid.groups})
     compared = bool((~grid.framed & np.isfinite(grid.values)).any()) or not np.isfinite(grid.values).any()
     words = (
-        ", and its difference to the matched condition (framed: trained as it is tested; else the row of the nearest level, or the row itself at "
-        f"the reference). Blue is better, red is worse; {worse} is worse.{PALE if any(grid.mixed) else ''}"
+        ", and its difference to the matched condition (framed: trained as it is tested; else the row of the nearest level, "
+        f"or the row itself at the reference). Blue is better, red is worse; {worse} is worse.{PALE if any(grid.mixed) else ''}"
     )
     caption = (
         f"{label} of every row under every test{words if compared else f'; {worse} is worse.'} Hatched: the point failed; a "

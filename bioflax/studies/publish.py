@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,22 @@ def publish_envelope(results: Results, folder: Path, store: Path) -> dict[str, A
         if (where / "card.json").exists() and read_card(where).envelope.get(results.study["name"]) != entry:
             model = load(where)
             card = dataclasses.replace(model.card, envelope={**model.card.envelope, results.study["name"]: entry})
+            if not card.metrics:  # not judged by its own training
+                card = dataclasses.replace(card, **_scores(results, row))
             save_model(where, card, model.variables, model.test_input, model.test_output)
     return envelope
+
+
+def _scores(results: Results, row: str) -> dict[str, Any]:
+    """Metrics of a row at the reference, over its seeds, beside rivals and bound, as a card has them."""
+
+    def at_reference(name: str) -> dict[str, float]:
+        found = {m: t.value for (r, test, m), t in results.tallies.items() if (r, test) == (name, results.tests[0].id)}
+        return {metric: value for metric, value in found.items() if math.isfinite(value)}
+
+    rivals = {info.name: at_reference(info.name) for info in results.rows if info.kind == "rival"}
+    bound = next((at_reference(info.name) for info in results.rows if info.kind == "bound"), {})
+    return {"metrics": at_reference(row), "baselines": rivals, "bounds": bound}
 
 
 def trained_models(results: Results, folder: Path) -> dict[str, str]:

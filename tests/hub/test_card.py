@@ -101,3 +101,16 @@ def test_page_of_a_card_without_results(trained):
     )
     page = model_page(card)
     assert "No results are recorded." in page and "| Pixel size | unknown |" in page and "| photons | 10, 99 |" in page
+
+
+def test_the_page_says_where_a_study_found_it_to_hold(trained) -> None:
+    photons = {"label": "photons", "unit": "ph", "levels": [3, 30, 300], "kept": [False, True, True], "range": [30, 300],
+               "range_interpolated": [12.345, 300]}  # fmt: skip
+    kinds = {"label": "noise", "levels": ["white", "rows"], "kept": [True, False]}
+    nowhere = {"label": "blur", "unit": "px", "levels": [1, 2], "kept": [False, False]}
+    study = {"metric": "psnr_db", "rule": "kept where it is good", "factors": {"a": photons, "b": kinds, "c": nowhere}}
+    page = model_page(dataclasses.replace(trained.card, envelope={"light": study, "by hand": "up to 3 um"}))
+    assert "| light | psnr_db | photons | 12.3 to 300 ph | 3 to 300 ph |" in page
+    assert "| light | psnr_db | noise | white | white, rows |" in page
+    assert "| light | psnr_db | blur | nowhere | 1 to 2 px |" in page
+    assert "The rule: kept where it is good." in page and "| by hand | up to 3 um |" in page

@@ -168,7 +168,7 @@ def test_flat_parts_lie_beside_structure() -> None:
 def test_rivals_and_the_oracle(tests: DenoiseTests) -> None:
     found = JUDGE.rivals(tests, None, ["gaussian", "oracle_wiener"], {})
     value = {name: one["psnr_db"].value for name, one in found.baselines.items()}
-    assert value["input"] < value["gaussian"] and value["input"] < value["oracle_wiener"] and not found.bounds
+    assert value["input"] < value["gaussian"] < value["oracle_wiener"] and not found.bounds
     with pytest.raises(InputError, match="found 'bm4d'"):
         JUDGE.rivals(tests, None, ["bm4d"], {})
 

@@ -29,6 +29,10 @@ def results(folder: Path) -> dict[str, dict]:
     return {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("points/*/result.json"))}
 
 
+def read_table(folder: Path) -> list[list[str]]:
+    return [line.split(",") for line in (folder / "table.csv").read_text().splitlines()[1:]]
+
+
 @pytest.fixture(scope="module")
 def done(conf, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("studies") / "tiny"
@@ -124,6 +128,19 @@ def test_without_a_name_the_studies_are_listed(capsys) -> None:
     assert run("study", []) == 2
     said = capsys.readouterr().err
     assert "denoise_noise_level" in said and "localize_density" in said
+
+
+def test_seeds_that_train_together_give_the_same_scores(conf, done, tmp_path) -> None:
+    folder = tmp_path / "tiny"
+    assert start(conf, folder, "study.vectorize=true", "~study.helps") == 0
+    columns = [line.split(",") for line in (folder / "table.csv").read_text().splitlines()]
+    place, kind = columns[0].index("psnr_db"), columns[0].index("kind")
+    alone = {tuple(line[:place]): float(line[place]) for line in read_table(done)}
+    together = {tuple(line[:place]): float(line[place]) for line in columns[1:]}
+    models = [key for key in together if key[kind] == "train"]
+    assert len(models) == 2 * 2 * 2
+    for key in models:
+        assert together[key] == pytest.approx(alone[key], abs=0.02), key
 
 
 def test_jobs_are_dealt() -> None:

@@ -211,6 +211,8 @@ def test_a_flank_of_an_object_outside_is_not_worth_a_score(lines) -> None:
     for name in ("psnr_db", "in_band_psnr_db", "ssim", "nrmse"):
         assert tallies[name].denominator.tolist() == [1, 0, 1]
     assert tallies["chi_square"].denominator.tolist() == [1, 1, 1]
+    sums = tallies["null_space_error"]
+    assert sums.numerator[1] == sums.denominator[1] == 0.0 < sums.denominator[0]
     assert least_linear_error(lines.raw.mean(-1), target, LINES, lines.physics)[1]["psnr_db"] is None
 
 
