@@ -13,6 +13,7 @@ from bioflax.studies.phrases import (
     moves_trained,
     short,
     span,
+    speaks_for_itself,
     test_words,
     tests_words,
     threshold_words,
@@ -66,15 +67,13 @@ def kept_words(results: Any, name: str, about: Mapping[str, Any]) -> str:
         return f"at no level around its own of {label}"
     low, high = about.get("range_interpolated") or about["range"]
     if low == high:
-        return (
-            f"only at {level_with_unit(low, factor)} of {label}"
-            if not factor.get("unit")
-            else f"only at {level_with_unit(low, factor)}"
-        )
+        only = f"only at {level_with_unit(low, factor)}"
+        return only if speaks_for_itself(results, name) else f"{only} of {label}"
     ends = [end for end, edge in ((low, min(known)), (high, max(known))) if end == edge]
     edge = f" ({listed(level_text(end) for end in ends)}: the end of what was tested)" if ends else ""
     unit = f" {factor['unit']}" if factor.get("unit") else ""
-    of = "" if unit else f" of {label}"
+    unit = "" if unit.strip() in label and not speaks_for_itself(results, name) else unit
+    of = "" if speaks_for_itself(results, name) else f" of {label}"
     return f"from {short(low)} to {short(high)}{unit}{of}{edge}"
 
 

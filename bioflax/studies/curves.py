@@ -30,7 +30,9 @@ WIDE, HIGH = 9.4, 4.0  # inches, with the legend
 Series = list[tuple[Any, Cell]]
 
 
-def curve(scores: Scores, factor: str, main: str | None, kept: Sequence[Any] = ()) -> Drawing:
+def curve(
+    scores: Scores, factor: str, main: str | None, kept: Sequence[Any] = (), ends: Sequence[float] | None = None
+) -> Drawing:
     """The metric of every row over the levels of a factor that is swept in the test.
 
     Args:
@@ -38,6 +40,7 @@ def curve(scores: Scores, factor: str, main: str | None, kept: Sequence[Any] = (
         factor: its name.
         main: the row whose kept region is shaded.
         kept: levels of this factor at which that row keeps its share.
+        ends: of the interpolated region around its own level; without them the kept levels alone are shaded.
     """
     results = scores.results
     sweep, found = results.sweep(factor), results.study["factors"][factor]
@@ -52,7 +55,7 @@ def curve(scores: Scores, factor: str, main: str | None, kept: Sequence[Any] = (
         figure = new_figure(WIDE, HIGH)
         axes = figure.subplots()
         place = places_of(axes, levels, found)
-        shaded = shade(axes, place, levels, kept)
+        shaded = shade(axes, place, levels, kept, ends)
         mark_reference(axes, place, found.get("reference"))
         draw_rows(axes, place, series, strokes(results.rows), main)
         ring_trained(axes, place, series, trained)
@@ -192,8 +195,13 @@ def mark_reference(axes: Any, place: Places, reference: Any) -> None:
                       textcoords="offset points", fontsize=8, color=MUTED)  # fmt: skip
 
 
-def shade(axes: Any, place: Places, levels: Sequence[Any], kept: Sequence[Any]) -> bool:
-    """A tinted ground over runs of levels that are kept."""
+def shade(
+    axes: Any, place: Places, levels: Sequence[Any], kept: Sequence[Any], ends: Sequence[float] | None = None
+) -> bool:
+    """A tinted ground over the kept region, or over runs of levels that are kept."""
+    if ends is not None and place.numeric and ends[0] < ends[1]:
+        axes.axvspan(place(ends[0]), place(ends[1]), color=KEPT, zorder=0, linewidth=0)
+        return True
     order = sorted(range(len(levels)), key=lambda i: place(levels[i])) if place.numeric else range(len(levels))
     run: list[float] = []
     runs: list[list[float]] = []

@@ -17,6 +17,7 @@ from bioflax.studies.wording import digits_of, metric_unit, metric_words, plain
 
 MOST = 6  # rows of pictures
 RAW = ("input", "raw")  # panels with a grey scale of their own
+SIGNED = ("prior", "error")  # panels around zero, in blue and red
 
 
 def gallery(scores: Scores, main: str | None) -> Drawing | None:
@@ -95,5 +96,9 @@ def draw_line(line: Any, panels: Mapping[str, np.ndarray], names: list[str], *, 
             axes.set_visible(axes is line[0])
             continue
         finite = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+        if name in SIGNED:
+            limit = max(float(np.percentile(np.abs(finite), 99.5)), 1e-12)
+            axes.imshow(finite, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+            continue
         low, high = grey_range(truth if truth is not None and name not in RAW else finite)
         axes.imshow(finite, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

@@ -62,6 +62,18 @@ def threshold_words(where: Any, factor: Mapping[str, Any]) -> str:
     return f"{short(where.value)} {factor.get('unit') or ''}".rstrip() + f" [{', '.join(ends)}]"
 
 
+def speaks_for_itself(results: Any, name: str) -> bool:
+    """Whether a number with its unit says which factor it is of: the only one with a unit that is tested or trained at."""
+    factors = results.study["factors"]
+    used = {*(n for test in results.tests for n in test.levels), *(n for row in results.rows for n in row.levels)}
+    return bool(factors[name].get("unit")) and used <= {name}
+
+
+def label_of(results: Any, name: str) -> str:
+    """The label of a factor."""
+    return results.study["factors"][name].get("label") or name
+
+
 def test_words(results: Any, test: str) -> str:
     """`at 3 photons`, `with camera hot pixels`, `at the reference`."""
     info, factors = results.test(test), results.study["factors"]
@@ -70,12 +82,8 @@ def test_words(results: Any, test: str) -> str:
     parts = []
     for name, level in info.levels.items():
         if is_number(level):
-            unit = factors[name].get("unit")
-            parts.append(
-                f"at {level_with_unit(level, factors[name])}"
-                if unit
-                else f"at {factors[name].get('label') or name} {level_text(level)}"
-            )
+            said = level_with_unit(level, factors[name])
+            parts.append(f"at {said}" if speaks_for_itself(results, name) else f"at {label_of(results, name)} {said}")
         else:
             parts.append(f"with {factors[name].get('label') or name} {level_text(level)}")
     return listed(parts)
@@ -109,7 +117,8 @@ def tests_words(results: Any, tests: Sequence[str], most: int = 4) -> str:
             parts.append(test_words(results, test))
     for name, levels in together.items():
         factor = results.study["factors"][name]
-        unit = factor.get("unit")
-        numbers = listed(map(level_text, levels), 8)
-        parts.insert(0, f"at {numbers} {unit}" if unit else f"at {factor.get('label') or name} {numbers}")
+        numbers = f"{listed(map(level_text, levels), 8)} {factor.get('unit') or ''}".rstrip()
+        parts.insert(
+            0, f"at {numbers}" if speaks_for_itself(results, name) else f"at {label_of(results, name)} {numbers}"
+        )
     return listed(parts, most)

@@ -32,7 +32,8 @@ def by_factor(material: Material) -> list[Section]:
         kept = [level for level, ok in zip(about["levels"], about["kept"]) if ok]
         if material.results.level(reference_test(material.results), factor) is None:
             kept.append(None)  # a reference that sets nothing is the matched condition itself
-        drawn += material.figure(figures.curve(material.scores, factor, material.main, kept))
+        ends = about.get("range_interpolated")
+        drawn += material.figure(figures.curve(material.scores, factor, material.main, kept, ends))
     return [Section("Factor by factor", figures=drawn)] if drawn else []
 
 

@@ -131,7 +131,7 @@ def test_tests_of_one_factor_are_said_together(tmp_path):
     ids = {tuple(test.levels.items()): test.id for test in results.tests}
     assert phrases.test_words(results, "t0") == "at the reference"
     assert phrases.tests_words(results, [ids[("light", 3),], ids[("light", 300),], ids[("camera", "hot pixels"),]]) == (
-        "at 3 and 300 photons and with camera hot pixels"
+        "at photons per pixel 3 and 300 photons and with camera hot pixels"
     )  # fmt: skip
 
 
