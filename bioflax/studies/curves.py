@@ -81,7 +81,8 @@ def curve(
         for row in results.rows for test in sweep
     ]  # fmt: skip
     headings = ["row", "kind", factor, scores.metric, "low", "high", "seeds"]
-    return Drawing(f"curve_{factor}", figure, caption, headings, table)
+    name = f"curve_{factor}" if scores.metric == results.study["metric"] else f"curve_{factor}_{scores.metric}"
+    return Drawing(name, figure, caption, headings, table)
 
 
 class Places:

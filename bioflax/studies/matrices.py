@@ -89,7 +89,10 @@ def matrix(scores: Scores) -> Drawing:
 
 def grid_of(scores: Scores) -> Grid:
     """All that the heat map shows."""
-    results, rows = scores.results, scores.results.rows
+    results = scores.results
+    # A rival or a bound may have other metrics only.
+    other = {row for row, _, _ in results.tallies} - {row for row, _ in scores.cells}
+    rows = [row for row in results.rows if row.kind in ("train", "help") or row.name not in other]
     columns, groups = columns_of(results)
     shape = (len(rows), len(columns))
     cells = [[(row.name, test) for test in columns] for row in rows]

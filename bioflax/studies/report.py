@@ -45,6 +45,7 @@ def render_study(run_dir: str | os.PathLike) -> Path:
             what_was_run(material),
             *sections.matrices(material),
             *sections.by_factor(material),
+            *sections.by_bound(material),
             *sections.in_training(material),
             *sections.by_two_factors(material),
             *sections.what_helps(material),

@@ -9,7 +9,7 @@ from typing import Any
 from bioflax.report.page import Section, replace
 from bioflax.studies import figures, tables
 from bioflax.studies.material import Material
-from bioflax.studies.scores import reference_test
+from bioflax.studies.scores import reference_test, score
 
 MANY = 8  # trained rows from which a table of them is worth its room even without costs
 
@@ -35,6 +35,19 @@ def by_factor(material: Material) -> list[Section]:
         ends = about.get("range_interpolated")
         drawn += material.figure(figures.curve(material.scores, factor, material.main, kept, ends))
     return [Section("Factor by factor", figures=drawn)] if drawn else []
+
+
+def by_bound(material: Material) -> list[Section]:
+    """Curves of further metrics that have a physical bound."""
+    results, drawn = material.results, []
+    bounded = {metric for row, _, metric in results.tallies if row == "bound"}
+    for metric in (name for name in results.study.get("more", ()) if name in bounded):
+        scores = score(results, metric)
+        for factor in tested_factors(results):
+            if any(("bound", test.id) in scores.cells for test in results.sweep(factor)):
+                drawn += material.figure(figures.curve(scores, factor, material.main))
+    words = "Further metrics of the study that physics bounds, on the same items."
+    return [Section("Beside the bound", words, figures=drawn)] if drawn else []
 
 
 def tested_factors(results: Any) -> list[str]:

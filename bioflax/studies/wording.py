@@ -17,6 +17,14 @@ METRICS = {
     "f1": ("F1", "", 3),
     "iou": ("IoU", "", 3),
     "nrmse": ("NRMSE", "", 4),
+    "false_positives_per_um2": ("false positives", "per µm²", 4),
+    "false_structures_per_um2": ("false structures", "per µm²", 4),
+    "false_per_mpx": ("false objects", "per megapixel", 1),
+    "ap50": ("AP at IoU 0.5", "", 3),
+    "ap75": ("AP at IoU 0.75", "", 3),
+    "f1_3px": ("F1 at 3 px", "", 3),
+    "coverage_68": ("coverage of 68 % intervals", "", 3),
+    "gain_db": ("gain over the input", "dB", 2),
 }
 UNITS = {"db": "dB", "nm": "nm", "px": "px", "um": "µm", "um2": "µm²", "percent": "%", "photons": "photons", "deg": "°"}
 NOTHING = "–"
