@@ -229,6 +229,8 @@ class Study:
         at = {factor: levels.get(factor, self.factors[factor].reference) for factor in self.factors}
         parts = itertools.chain.from_iterable(self.factors[factor].overrides(level) for factor, level in at.items())
         overrides, fit, test = split_options((*self.common, *parts, *further, *self.also))
+        if isinstance(fit.get("start"), list):  # the command line's overrides hold for the model it starts from, too
+            fit["start"] = [*fit["start"], *self.also]
         return Condition(id, name, kind, dict(levels), overrides, test if kind == "test" else fit)
 
 
