@@ -118,7 +118,11 @@ def places_of(axes: Any, levels: Sequence[Any], found: Mapping[str, Any]) -> Pla
         axes.set_xticks(list(set(levels)))
     else:
         most = max(6, 60 // max(len(levels), 1))
-        axes.set_xticks(range(len(levels)), [wrap(level_text(level), most) for level in levels])
+        names = [level_text(level) for level in levels]
+        if len(names) > 4 and max(map(len, names)) > most:  # words broken in the middle are no words
+            axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+        else:
+            axes.set_xticks(range(len(names)), [wrap(name, most) for name in names])
         axes.tick_params(axis="x", labelcolor=INK, length=0)
         axes.set_xlim(-0.6, len(levels) - 0.4)
         axes.grid(axis="x", visible=False)
