@@ -44,8 +44,7 @@ def main(config: Any) -> None:
         return
     with contextlib.ExitStack() as stack:
         run = Run(folder, "train", plain, overrides, keep_config=True)
-        if writes:
-            stack.enter_context(run)
+        distributed.enter_first(stack, run)
         run.result.update(
             task=plain["task"]["_target_"].rpartition(".")[2].lower(), experiment=_command.experiment_name()
         )

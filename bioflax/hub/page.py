@@ -78,9 +78,7 @@ def _envelope(envelope: Mapping[str, Any]) -> str:
     if lines:
         head = ["| study | metric | factor | holds | tested |", "|---|---|---|---|---|"]
         rules = {found["rule"] for found in envelope.values() if isinstance(found, Mapping) and "rule" in found}
-        parts.append(
-            "\n".join([*head, *lines]) + "".join(f"\n\nThe rule: {rule}." for rule in sorted(rules))
-        )
+        parts.append("\n".join([*head, *lines]) + "".join(f"\n\nThe rule: {rule}." for rule in sorted(rules)))
     return "\n\n".join([*parts, *([_pairs(others)] if others else [])])
 
 

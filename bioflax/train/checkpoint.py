@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from bioflax.errors import InputError
+from bioflax.train.distributed import bring_home, is_first, is_one_of_several, place, sent, told
 from bioflax.train.state import TrainState
 from bioflax.typing import Params
 
@@ -29,7 +31,10 @@ class Checkpoints:
             name: ocp.CheckpointManager(
                 self.folder / name,
                 options=ocp.CheckpointManagerOptions(
-                    max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True
+                    max_to_keep=keep,
+                    enable_async_checkpointing=True,
+                    cleanup_tmp_directories=True,
+                    **_alone(self.folder / name),
                 ),
             )
             for name, keep in (("latest", 2), ("best", 2))
@@ -112,3 +117,75 @@ class Checkpoints:
             if np.dtype(expected.dtype) != np.dtype(found.dtype):
                 raise InputError(f"run_dir: checkpoint dtype {found.dtype}, expected {expected.dtype}.")
         return read["state"], read["meta"]
+
+
+class SharedCheckpoints:
+    """As `Checkpoints`, for a run of several processes: the first reads and writes, what it read is sent to the others.
+
+    All processes make the same calls in the same order.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._own = Checkpoints(folder) if is_first() else None
+
+    def save(self, step: int, state: TrainState, meta: dict[str, Any]) -> None:
+        if self._own:
+            self._own.save(step, bring_home(state), meta)
+
+    def save_best(self, step: int, variables: Params, meta: dict[str, Any]) -> None:
+        if self._own:
+            self._own.save_best(step, bring_home(variables), meta)
+
+    def latest_step(self) -> int | None:
+        return told(self._own.latest_step() if self._own else None)
+
+    def restore(self, template: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        return self._read(template, lambda own, at_home: own.restore(at_home))
+
+    def restore_best(self, template: Params, step: int) -> Params:
+        return self._read(template, lambda own, at_home: (own.restore_best(at_home, step), {}))[0]
+
+    def discard_after(self, step: int) -> None:
+        if self._own:
+            self._own.discard_after(step)
+
+    def wait(self) -> None:
+        if self._own:
+            self._own.wait()
+
+    def close(self) -> None:
+        if self._own:
+            self._own.close()
+
+    def __enter__(self) -> SharedCheckpoints:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _read(self, template: Any, read: Callable[[Checkpoints, Any], tuple[Any, dict[str, Any]]]) -> tuple[Any, Any]:
+        tree, meta, problem = bring_home(template), {}, None
+        try:
+            if self._own:
+                tree, meta = read(self._own, tree)
+        except InputError as failure:  # the others must not wait for what will not come
+            problem = str(failure)
+        meta, problem = told([meta, problem])
+        if problem is not None:
+            raise InputError(problem)
+        sharding = jax.tree.leaves(template)[0].sharding
+        return place(sent(tree), sharding), meta
+
+
+def open_checkpoints(folder: str | Path) -> Checkpoints | SharedCheckpoints:
+    """The checkpoints of a run, whether one process trains it or several."""
+    return SharedCheckpoints(folder) if is_one_of_several() else Checkpoints(folder)
+
+
+def _alone(folder: Path) -> dict[str, Any]:
+    """Options for the first of several processes, so that Orbax does not wait for the others."""
+    if not is_one_of_several():
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    only = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="first")
+    return {"create": False, "multiprocessing_options": only}

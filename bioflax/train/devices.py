@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from bioflax.errors import InputError
+from bioflax.train.distributed import check_processes, join
 
 PRECISIONS = {"float32": None, "bfloat16": jnp.bfloat16}
 
@@ -24,12 +25,16 @@ class Hardware:
         precision: `float32`, or `bfloat16` for weights and activations in the forward and backward pass; the state stays
             float32.
         steps_per_call: steps in one compiled call (`lax.scan`); 1 on CPU, where scanned convolutions are 7-10x slower.
-        devices: how many devices share a batch; 0 is all there are.
+        devices: how many devices share a batch; 0 is all there are, those of all processes where there are several.
+        coordinator, processes, process: of one model trained by several processes, as `distributed.join` takes them.
     """
 
     precision: str = "float32"
     steps_per_call: int = 1
     devices: int = 1
+    coordinator: str | None = None
+    processes: int = 1
+    process: int = 0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -40,6 +45,11 @@ class Hardware:
             raise InputError(f"hardware.steps_per_call: expected at least 1, found {self.steps_per_call}.")
         if self.devices < 0:
             raise InputError(f"hardware.devices: expected 0 (all) or more, found {self.devices}.")
+        check_processes(self.coordinator, self.processes, self.process)
+
+    def join(self) -> None:
+        """Joins the other processes, if there are to be any; before any other use of JAX."""
+        join(self.coordinator, self.processes, self.process)
 
     @property
     def dtype(self) -> Any:
@@ -53,6 +63,10 @@ class Hardware:
         number = self.devices or len(found)
         if number > len(found):
             raise InputError(f"hardware.devices: {number} asked for, {len(found)} found ({found[0].platform}).")
+        if jax.process_count() > 1 and number < len(found):
+            raise InputError(
+                f"hardware.devices: expected 0, all {len(found)} devices of the {jax.process_count()} processes, found {number}."
+            )
         return Mesh(np.array(found[:number]), ("data",))
 
     @property

@@ -16,7 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 class MetricsLog:
     """Appends one JSON object a line to `metrics.jsonl`; going on from a checkpoint drops the lines that come after it."""
 
-    def __init__(self, path: Path, resume_step: int) -> None:
+    def __init__(self, path: Path | None, resume_step: int) -> None:
+        self._file = None
+        if path is None:  # another process writes
+            return
         kept = [line for line in _read_lines(path) if line["step"] <= resume_step]
         aside = path.with_suffix(".jsonl.part")
         aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
@@ -25,6 +28,8 @@ class MetricsLog:
 
     def write(self, line: dict[str, Any]) -> None:
         """Writes one line and hands it to the operating system."""
+        if self._file is None:
+            return
         self._file.write(json.dumps({name: _plain(value) for name, value in line.items()}) + "\n")
         self._file.flush()
 
@@ -32,7 +37,8 @@ class MetricsLog:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from bioflax.data.prefetch import Prefetch
 from bioflax.errors import InputError, TrainingError
 from bioflax.functional import Net, count, merge, partition, purify
-from bioflax.train.checkpoint import Checkpoints
+from bioflax.train.checkpoint import Checkpoints, SharedCheckpoints, open_checkpoints
 from bioflax.train.devices import Hardware
+from bioflax.train.distributed import any_of_us, bring_home, is_first, is_one_of_several, place
 from bioflax.train.evaluate import make_validation
 from bioflax.train.log import MetricsLog, ProgressBar
 from bioflax.train.optim import averaged
@@ -69,6 +71,8 @@ def fit(
 ) -> Fitted:
     """Trains, and goes on where the same call stopped.
 
+    Of several processes (`distributed.join`) each makes the same call; the first one writes, all get the result.
+
     Args:
         model: NNX model; its weights are the start unless `variables` are given.
         task: prepares batches and defines the loss.
@@ -98,13 +102,15 @@ def fit(
                 f"{name}: expected a positive multiple of hardware.steps_per_call = {hardware.steps_per_call}, found {number}."
             )
     run_dir = Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
+    writes, several = is_first(), is_one_of_several()
+    if writes:
+        run_dir.mkdir(parents=True, exist_ok=True)
     net = purify(model)
-    state = jax.device_put(create_state(net, optimizer, variables, freeze), hardware.replicated())
+    state = place(create_state(net, optimizer, variables, freeze), hardware.replicated())
     meta: dict[str, Any] = {"best_loss": None, "best_step": None, "elapsed": 0.0}
     with contextlib.ExitStack() as stack:
         caught = stack.enter_context(_catch_signals())
-        checkpoints = stack.enter_context(Checkpoints(run_dir / "checkpoints"))
+        checkpoints = stack.enter_context(open_checkpoints(run_dir / "checkpoints"))
         if checkpoints.latest_step() is not None:
             state, meta = checkpoints.restore(state)
         done = first = int(state.step)
@@ -115,23 +121,24 @@ def fit(
         stack.enter_context(data)
         validate = make_validation(net, task, validation, seed=seed, hardware=hardware) if validation else None
         compile_seconds = time.monotonic() - begun
-        log = stack.enter_context(MetricsLog(run_dir / "metrics.jsonl", first))
-        bar = stack.enter_context(ProgressBar("train", steps, first, quiet=quiet))
+        log = stack.enter_context(MetricsLog(run_dir / "metrics.jsonl" if writes else None, first))
+        bar = stack.enter_context(ProgressBar("train", steps, first, quiet=quiet or not writes))
         begun = time.monotonic() - meta["elapsed"]
         logged_at, logged_step = time.monotonic(), first
         pending: list[tuple[int, dict[str, jax.Array]]] = []
-        saved = first
+        saved, stopped = first, False
 
         def save(step: int) -> int:
             checkpoints.save(step, state, {**meta, "elapsed": time.monotonic() - begun})
             return step
 
-        while done < steps and caught.signal is None:
+        while done < steps and not stopped:
             state, scalars = call(state, data(done))
             pending.append((done, scalars))
             done += hardware.steps_per_call
             last = done >= steps
-            if last or any(done % every == 0 for every in (log_every, validate_every, checkpoint_every)):
+            looks = last or any(done % every == 0 for every in (log_every, validate_every, checkpoint_every))
+            if looks:
                 means = _fetch(pending, checkpoints, run_dir)
                 now = time.monotonic()
                 rate = (done - logged_step) * batch / max(now - logged_at, 1e-9)
@@ -139,7 +146,7 @@ def fit(
                 bar.update(done, f"loss {means['loss']:.4g}, {rate:.0f} examples/s")
             if validate and (last or done % validate_every == 0):
                 candidate = merge(state.frozen, averaged(state.opt_state, state.params))
-                judged = validate(candidate)
+                judged = validate(bring_home(candidate) if several else candidate)
                 log.write({"step": done, "seconds": time.monotonic() - begun, **judged})
                 if not math.isfinite(judged["validation_loss"]):
                     raise TrainingError(
@@ -152,6 +159,8 @@ def fit(
                 saved = save(done)
             if not pending:
                 logged_at, logged_step = time.monotonic(), done
+            # Processes must stop at one step: they ask each other, and not at every step, since that waits for the devices.
+            stopped = any_of_us(caught.signal is not None) if looks or not several else False
         if saved < done:  # a signal: keep what there is, if it is sound
             _fetch(pending, checkpoints, run_dir)
             save(done)
@@ -159,6 +168,8 @@ def fit(
         variables = merge(state.frozen, averaged(state.opt_state, state.params))
         if meta["best_step"] is not None:
             variables = checkpoints.restore_best(variables, meta["best_step"])
+        if several:  # what follows is computed by each process for itself
+            variables, state = jax.tree.map(jnp.asarray, bring_home((variables, state)))
     return Fitted(
         net=net,
         variables=variables,
@@ -168,7 +179,7 @@ def fit(
         validation_loss=meta["best_loss"],
         seconds={"compile": compile_seconds, "train": time.monotonic() - begun},
         parameters=count(partition(net.variables, lambda path: path in net.statistics)[0]),
-        interrupted=caught.signal if done < steps else None,
+        interrupted=(caught.signal or "SIGTERM") if done < steps else None,
     )
 
 
@@ -201,21 +212,22 @@ def _compile(
     steps: int,
 ) -> tuple[Callable[[TrainState, Any], Any], _Data]:
     """Compiles the step for the shapes of this run, once; returns it with a function `step -> data`."""
-    root = jax.device_put(jax.random.key(seed), hardware.replicated())
+    root = place(jax.random.key(seed), hardware.replicated())
 
     def step(state: TrainState, data: Any, key: jax.Array) -> Any:
         return make_step(net, task, optimizer, batch_size=batch, seed=key, hardware=hardware)(state, data)
 
-    jitted = jax.jit(step, donate_argnums=0)
+    copies = {"out_shardings": hardware.replicated()} if is_one_of_several() else {}
+    jitted = jax.jit(step, donate_argnums=0, **copies)
     if isinstance(source, DeviceSource):
-        resident = jax.device_put(source, hardware.replicated())
+        resident = place(source, hardware.replicated())
         compiled = jitted.lower(state, resident, root).compile()
         return lambda state, data: compiled(state, data, root), _Data(lambda _: resident)
     chunk = _Chunks(source, hardware.steps_per_call)
-    example = jax.device_put(chunk.batch(first // chunk.length), hardware.divided())
+    example = place(chunk.batch(first // chunk.length), hardware.divided())
     compiled = jitted.lower(state, example, root).compile()
     queue = Prefetch(
-        chunk, first // chunk.length, steps // chunk.length, lambda value: jax.device_put(value, hardware.divided())
+        chunk, first // chunk.length, steps // chunk.length, lambda value: place(value, hardware.divided())
     )
     fetched = iter(queue)
     return lambda state, data: compiled(state, data, root), _Data(lambda _: next(fetched), queue.close)
@@ -236,7 +248,7 @@ class _Chunks:
 
 
 def _fetch(
-    pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpoints, run_dir: Path
+    pending: list[tuple[int, dict[str, jax.Array]]], checkpoints: Checkpoints | SharedCheckpoints, run_dir: Path
 ) -> dict[str, float]:
     """Brings the scalars of the steps since the last time to the host, in one transfer,
     empties the list, and checks that they are finite."""
