@@ -10,7 +10,7 @@ from bioflax.studies.curves import HIGH, WIDE, draw_rows, mark_reference, places
 from bioflax.studies.drawing import MOST, Drawing, band_words, held_fixed, legend_outside, strokes, wrap
 from bioflax.studies.matrices import csv_cell
 from bioflax.studies.scores import Scores, reference_test
-from bioflax.studies.wording import factor_label, level_text, metric_label
+from bioflax.studies.wording import factor_label, is_number, level_text, metric_label
 
 
 def train_curve(scores: Scores, factor: str, main: str | None) -> Drawing:
@@ -76,6 +76,9 @@ def trained_lines(results: Any, factor: str) -> dict[str, list[Any]]:
     for row in results.rows:
         if row.kind == "train" and factor in row.levels:
             others = {name: level for name, level in row.levels.items() if name != factor}
-            words = [f"{factors[name].get('label') or name} {level_text(level)}" for name, level in others.items()]
+            words = [
+                f"{factors[name].get('label') or name} {level_text(level)}" if is_number(level) else level_text(level)
+                for name, level in others.items()
+            ]
             lines.setdefault(", ".join(words) or "trained", []).append(row)
     return lines
