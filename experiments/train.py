@@ -10,7 +10,6 @@ import hydra
 from bioflax.experiments import _command
 
 from bioflax.configuration import build, check_arguments
-from bioflax.errors import InputError
 
 PROCESSES = ("coordinator", "processes", "process")
 
@@ -23,9 +22,8 @@ def main(config: Any) -> None:
     _command.prepare_compute()
     from flax import nnx
 
-    from bioflax.hub.publish import check_settings, publish
+    from bioflax.hub.publish import check_prepared, check_settings, publish
     from bioflax.runs import Run, is_finished
-    from bioflax.tasks import SuperResolve
     from bioflax.train import distributed, fit
 
     check_arguments(fit, {**plain["train"], "seed": plain["seed"]}, "train")
@@ -55,18 +53,7 @@ def main(config: Any) -> None:
             seed=plain["seed"],
             batch=plain["train"]["batch"],
         )
-        if prepared.channels != model.channels_in:
-            raise InputError(
-                f"backbone.channels_in: the images have {prepared.channels} channel(s), the model takes {model.channels_in}. "
-                f"Set backbone.channels_in={prepared.channels}"
-                f"{'' if isinstance(task, SuperResolve) else f' head.channels_out={prepared.channels}'}."
-            )
-        finer = prepared.physics.get("upscale", 1) if isinstance(task, SuperResolve) else 1
-        if finer != model.upscale:
-            raise InputError(
-                f"head.upscale: the targets have {finer} pixels along a pixel of the images, the model makes {model.upscale}. "
-                f"Set head.upscale={finer}."
-            )
+        check_prepared(model, task, prepared)
         fitted = fit(
             model,
             task,
