@@ -14,8 +14,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from bioflax.report.page import duration
-
 HERE = Path(__file__).parent / "studies"
 COLOURS, WIDEST = 48, 900
 EMBEDDED = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
@@ -35,7 +33,7 @@ def shrink(found: re.Match[str]) -> str:
 
 def main(folder: Path) -> None:
     """All studies of a folder that have a page."""
-    lines = ["| study | question | answer | points | work |", "|---|---|---|---|---|"]
+    lines = ["| study | question | answer | points |", "|---|---|---|---|"]
     for path in sorted(folder.glob("*/answer.json")):
         found = json.loads(path.read_text())
         page = (path.parent / "report.html").read_text()
@@ -44,7 +42,7 @@ def main(folder: Path) -> None:
         (HERE / f"{found['name']}.html").write_text(EMBEDDED.sub(shrink, page))
         good = f"{found['points'] - found['failed']} of {found['points']}"
         link = f"[{found['name']}]({found['name']}.html)"
-        cells = [link, found["question"], found["answer"], good, duration(found["seconds"])]
+        cells = [link, found["question"], found["answer"], good]
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     (HERE / "answers.md").write_text(
         "# What the small studies found\n\nMade by `make studies-small` and `docs/collect_studies.py`; in brackets 95 % intervals "

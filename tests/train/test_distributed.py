@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,22 +107,20 @@ def pair(tmp_path_factory) -> Path:
         port = free.getsockname()[1]
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
     environment = {**os.environ, "XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu"}
-    both = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder), str(port), str(process)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for process in (0, 1)
-    ]
-    try:
-        said = [one.communicate(timeout=LIMIT_S)[0] for one in both]
-    finally:
-        for one in both:
-            one.kill()
-    assert [one.returncode for one in both] == [0, 0], "\n".join(said)
+    with contextlib.ExitStack() as stack:
+        both = []
+        for process in (0, 1):
+            said = stack.enter_context((folder / f"said{process}.txt").open("w"))
+            command = [sys.executable, __file__, str(folder), str(port), str(process)]
+            both.append(subprocess.Popen(command, env=environment, stdout=said, stderr=said))
+            stack.callback(both[-1].kill)
+        deadline = time.monotonic() + LIMIT_S
+        while any(one.poll() is None for one in both) and time.monotonic() < deadline:
+            if any(one.poll() for one in both):  # the other one would wait for it
+                break
+            time.sleep(0.1)
+        codes = [one.poll() for one in both]
+    assert codes == [0, 0], "\n".join((folder / f"said{process}.txt").read_text() for process in (0, 1))
     return folder
 
 
