@@ -101,7 +101,9 @@ def draw_line(line: Any, panels: Mapping[str, np.ndarray], names: list[str], *, 
             axes.imshow(finite, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             continue
         shown = truth if truth is not None and name not in RAW else finite
-        if np.ptp(shown) == 0:  # an empty field: on its own scale the least ripple of the result would be black and white
+        if (
+            np.ptp(shown) == 0
+        ):  # an empty field: on its own scale the least ripple of the result would be black and white
             shown = panels.get("input", finite) if np.any(shown) else finite
         low, high = grey_range(shown)
         axes.imshow(finite, cmap="gray", vmin=low, vmax=high, interpolation="nearest")

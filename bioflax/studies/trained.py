@@ -196,6 +196,7 @@ def _train_group(store: Path, group: Sequence[Spec], build: Build, forced: bool)
                 seeds=[spec.config["seed"] for spec in group],
                 validations=[one.validation for one in prepared],
                 hardware=first.hardware,
+                freeze=group[0].freeze,
                 **settings["train"],
             )
         except InputError as failure:  # of different structure: one by one

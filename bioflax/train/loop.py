@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from bioflax.train.distributed import any_of_us, bring_home, is_first, is_one_of
 from bioflax.train.evaluate import make_validation
 from bioflax.train.log import MetricsLog, ProgressBar
 from bioflax.train.optim import averaged
+from bioflax.train.signals import catch_signals
 from bioflax.train.state import TrainState, create_state
 from bioflax.train.step import make_step
 from bioflax.typing import Batch, DeviceSource, HostSource, Params, Task
@@ -95,12 +94,9 @@ def fit(
     """
     hardware = hardware or Hardware()
     hardware.check_batch(batch)
-    every = {"train.steps": steps, "train.validate_every": validate_every, "train.checkpoint_every": checkpoint_every}
-    for name, number in {**every, "train.log_every": log_every}.items():
-        if number < 1 or number % hardware.steps_per_call:
-            raise InputError(
-                f"{name}: expected a positive multiple of hardware.steps_per_call = {hardware.steps_per_call}, found {number}."
-            )
+    check_intervals(
+        hardware, steps=steps, validate_every=validate_every, checkpoint_every=checkpoint_every, log_every=log_every
+    )
     run_dir = Path(run_dir)
     writes, several = is_first(), is_one_of_several()
     if writes:
@@ -109,7 +105,7 @@ def fit(
     state = place(create_state(net, optimizer, variables, freeze), hardware.replicated())
     meta: dict[str, Any] = {"best_loss": None, "best_step": None, "elapsed": 0.0}
     with contextlib.ExitStack() as stack:
-        caught = stack.enter_context(_catch_signals())
+        caught = stack.enter_context(catch_signals())
         checkpoints = stack.enter_context(open_checkpoints(run_dir / "checkpoints"))
         if checkpoints.latest_step() is not None:
             state, meta = checkpoints.restore(state)
@@ -181,6 +177,20 @@ def fit(
         parameters=count(partition(net.variables, lambda path: path in net.statistics)[0]),
         interrupted=(caught.signal or "SIGTERM") if done < steps else None,
     )
+
+
+def check_intervals(hardware: Hardware, **every: int) -> None:
+    """Checks numbers of steps against the steps in one call.
+
+    Raises:
+        InputError: one is not a positive multiple.
+    """
+    for name, number in every.items():
+        if number < 1 or number % hardware.steps_per_call:
+            raise InputError(
+                f"train.{name}: expected a positive multiple of hardware.steps_per_call = {hardware.steps_per_call}, "
+                f"found {number}."
+            )
 
 
 class _Data:
@@ -275,29 +285,3 @@ def _fetch(
     return {
         name: math.fsum(float(np.sum(v[name])) for v in values) / sum(len(v[name]) for v in values) for name in names
     }
-
-
-@dataclass
-class _Caught:
-    signal: str | None = None
-
-
-@contextlib.contextmanager
-def _catch_signals() -> Iterator[_Caught]:
-    """SIGINT and SIGTERM ask the loop to save and stop; a second one stops at once."""
-    caught = _Caught()
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-
-    def note(number: int, frame: Any) -> None:
-        if caught.signal is not None:
-            raise KeyboardInterrupt
-        caught.signal = signal.Signals(number).name
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

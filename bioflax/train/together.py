@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +21,9 @@ from bioflax.train.checkpoint import Checkpoints
 from bioflax.train.devices import Hardware
 from bioflax.train.evaluate import validation_states
 from bioflax.train.log import MetricsLog, ProgressBar
-from bioflax.train.loop import Fitted
+from bioflax.train.loop import Fitted, check_intervals
 from bioflax.train.optim import averaged
+from bioflax.train.signals import catch_signals
 from bioflax.train.state import create_state
 from bioflax.train.step import make_step
 from bioflax.typing import Batch, DeviceSource, Task
@@ -31,8 +32,9 @@ from bioflax.typing import Batch, DeviceSource, Task
 def pays(hardware: Hardware) -> bool:
     """Whether runs train faster side by side than one after another.
 
-    On an accelerator that small nets leave idle they do. On a CPU they do not: XLA runs the convolutions of a batch of nets as
-    grouped convolutions, far from as fast as plain ones (`benchmarks/vectorised_seeds.py` has the ratio).
+    An accelerator that small nets leave idle is taken to be the place for it. On a CPU it does not pay: XLA runs the
+    convolutions of several nets as grouped ones. Four U-Nets of width 16 with 8 patches of 64 x 64 took 2.3 times as long
+    together as one after another, on two cores (`benchmarks/vectorised_seeds.py`).
     """
     del hardware
     return jax.devices()[0].platform != "cpu"
@@ -53,6 +55,7 @@ def fit_together(
     checkpoint_every: int = 200,
     log_every: int = 20,
     hardware: Hardware | None = None,
+    freeze: tuple[str, ...] = (),
     quiet: bool = False,
 ) -> list[Fitted | TrainingError]:
     """Trains R runs as `fit` would train each of them, up to rounding, in one program (`vmap` over state, data and seed).
@@ -62,20 +65,24 @@ def fit_together(
     Args:
         models, sources, run_dirs, seeds: one a run; models and sources of one shape.
         validations: the fixed batches of each run, or none.
-        task, optimizer, steps, batch, validate_every, checkpoint_every, log_every, hardware, quiet: as `fit`.
+        task, optimizer, steps, batch, validate_every, checkpoint_every, log_every, hardware, freeze, quiet: as `fit`.
 
     Returns:
         One a run; a run whose loss was not finite is a `TrainingError` and does not stop the others.
 
     Raises:
         InputError: runs of different shape, or that stand at different steps.
+        SystemExit: a signal asked to stop; every run has a checkpoint to go on from.
     """
     hardware = hardware or Hardware()
+    check_intervals(
+        hardware, steps=steps, validate_every=validate_every, checkpoint_every=checkpoint_every, log_every=log_every
+    )
     if hardware.number != 1:
         raise InputError(f"hardware.devices: runs that train together share one device, found {hardware.number}.")
     nets = [purify(model) for model in models]
     net = nets[0]
-    state = stack_runs("model", [create_state(one, optimizer) for one in nets])
+    state = stack_runs("model", [create_state(one, optimizer, freeze=freeze) for one in nets])
     data = stack_runs("data", [jax.tree.map(jnp.asarray, source) for source in sources])
     held_out = [stack_runs("validation", list(batches)) for batches in zip(*validations)] if validations else []
     roots = jnp.stack([jax.random.key(seed) for seed in seeds])
@@ -84,6 +91,7 @@ def fit_together(
     broken: dict[int, int] = {}  # run -> step at which its loss was not finite
 
     with contextlib.ExitStack() as stack:
+        caught = stack.enter_context(catch_signals())
         stores = [stack.enter_context(Checkpoints(Path(folder) / "checkpoints")) for folder in run_dirs]
         first = _common_step(stores)
         if first:
@@ -97,13 +105,13 @@ def fit_together(
             return make_step(net, task, optimizer, batch_size=batch, seed=root, hardware=hardware)(state, data)
 
         call = jax.jit(jax.vmap(step), donate_argnums=0).lower(state, data, roots).compile()
-        judge = jax.jit(jax.vmap(functools.partial(_judge, net, task, hardware)))
+        judge = _Judge(net, task, hardware, roots)
         compile_seconds = time.monotonic() - begun
         logs = [stack.enter_context(MetricsLog(Path(folder) / "metrics.jsonl", first)) for folder in run_dirs]
         bar = stack.enter_context(ProgressBar(f"train {len(seeds)} together", steps, first, quiet=quiet))
         begun = time.monotonic() - metas[0]["elapsed"]
         done, pending = first, []
-        while done < steps:
+        while done < steps and caught.signal is None:
             state, scalars = call(state, data, roots)
             pending.append(scalars)
             done += hardware.steps_per_call
@@ -116,18 +124,23 @@ def fit_together(
                 bar.update(done, f"loss {np.nanmean(means['loss']):.4g}")
             if held_out and (last or done % validate_every == 0):
                 candidates = merge(state.frozen, averaged(state.opt_state, state.params))
-                losses = _validate(judge, candidates, held_out, roots)
+                judged = judge(candidates, held_out)
                 for run in runs:
-                    loss, best = float(losses[run]), metas[run]["best_loss"]
-                    logs[run].write({"step": done, "seconds": time.monotonic() - begun, "validation_loss": loss})
+                    line = {f"validation_{name}": float(values[run]) for name, values in judged.items()}
+                    loss, best = line["validation_loss"], metas[run]["best_loss"]
+                    logs[run].write({"step": done, "seconds": time.monotonic() - begun, **line})
                     if run not in broken and math.isfinite(loss) and (best is None or loss < best):
                         metas[run] = {**metas[run], "best_loss": loss, "best_step": done}
                         stores[run].save_best(done, _take(candidates, run), metas[run])
-            if last or done % checkpoint_every == 0:
+            if last or done % checkpoint_every == 0 or caught.signal is not None:
+                if pending:  # a signal: what is saved must be sound
+                    _fetch(pending, done, broken)
                 for run in (run for run in runs if run not in broken):
                     stores[run].save(done, _take(state, run), {**metas[run], "elapsed": time.monotonic() - begun})
         for store in stores:
             store.wait()
+        if done < steps:
+            raise SystemExit(128 + signal.Signals[caught.signal])
         seconds = {"compile": compile_seconds, "train": (time.monotonic() - begun) / len(seeds)}
         return [
             TrainingError(f"train: the loss or its gradient is not finite near step {broken[run]}.")
@@ -168,17 +181,33 @@ def _common_step(stores: Sequence[Checkpoints]) -> int:
     return found.pop()
 
 
-def _judge(net: Any, task: Any, hardware: Hardware, variables: Any, batch: Batch, number: Any, root: jax.Array) -> Any:
-    return validation_states(net, task, hardware, root, variables, batch, number)
+class _Judge:
+    """The validation metrics of all runs, each on its own batches with its own key: `(R,)` by name."""
+
+    def __init__(self, net: Any, task: Task, hardware: Hardware, roots: jax.Array) -> None:
+        def states(variables: Any, batch: Batch, root: jax.Array, number: jax.Array) -> Any:
+            return validation_states(net, task, hardware, root, variables, batch, number)
+
+        self._roots, self._states = roots, jax.jit(jax.vmap(states, in_axes=(0, 0, 0, None)))
+
+    def __call__(self, candidates: Any, held_out: Sequence[Any]) -> dict[str, np.ndarray]:
+        total = None
+        for number, batches in enumerate(held_out):
+            new = self._states(candidates, batches, self._roots, number)
+            total = new if total is None else _merge(total, new)
+        return jax.device_get(_compute(total))
 
 
-def _validate(judge: Any, candidates: Any, held_out: Sequence[Any], roots: jax.Array) -> np.ndarray:
-    """(R,) validation loss."""
-    total = None
-    for number, batches in enumerate(held_out):
-        new = judge(candidates, batches, jnp.full(len(roots), number), roots)
-        total = new if total is None else {name: state.merge(new[name]) for name, state in total.items()}
-    return np.asarray(jax.device_get(total["loss"].compute()), np.float64)
+@jax.jit
+@jax.vmap
+def _merge(total: Any, new: Any) -> Any:
+    return {name: state.merge(new[name]) for name, state in total.items()}
+
+
+@jax.jit
+@jax.vmap
+def _compute(total: Any) -> Any:
+    return {name: state.compute() for name, state in total.items()}
 
 
 def _fetch(pending: list[Any], done: int, broken: dict[int, int]) -> dict[str, np.ndarray]:

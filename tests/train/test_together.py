@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,10 +14,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import bioflax.train.together
 from bioflax.data.assemble import NormalizedSimulator
 from bioflax.data.normalize import Normalization
 from bioflax.errors import InputError, TrainingError
-from bioflax.functional import flatten_paths
+from bioflax.functional import flatten_paths, purify
 from bioflax.models import Model, Residual, UNet
 from bioflax.simulate.scenes import Mixed
 from bioflax.simulate.simulator import Simulator
@@ -100,6 +104,47 @@ def test_stopped_it_goes_on_and_fit_can_take_over(side_by_side, tmp_path) -> Non
     )
     assert longer.step == 24
     assert (tmp_path / "1" / "metrics.jsonl").read_text().count('"loss"') == 8  # 4, 6, 8, 12 and so on, none twice
+
+
+def test_a_signal_leaves_checkpoints_to_go_on_from(side_by_side, tmp_path, monkeypatch) -> None:
+    means = bioflax.train.together._fetch
+
+    def fetch(pending, done, broken):
+        if done == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return means(pending, done, broken)
+
+    monkeypatch.setattr(bioflax.train.together, "_fetch", fetch)
+    with pytest.raises(SystemExit) as stopped:
+        together(tmp_path)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    monkeypatch.undo()
+    assert (tmp_path / "2" / "metrics.jsonl").read_text().count('"loss"') == 1
+    again = together(tmp_path)
+    assert (tmp_path / "2" / "metrics.jsonl").read_text().count('"loss"') == 4  # 4, 6, 8, 12: none twice
+    assert difference(again[2].state.params, side_by_side[2].state.params) < 1e-6
+
+
+def test_the_log_is_that_of_fit_and_frozen_weights_stay(tmp_path) -> None:
+    settings = {**SETTINGS, "steps": 4, "freeze": ("head/*",)}
+    both = {"validations": [held_out(0.2)] * 2, "run_dirs": [tmp_path / "a", tmp_path / "b"], "seeds": (0, 1)}
+    found = fit_together([net(0), net(1)], TASK, [source(0.2)] * 2, OPTIMIZER, **both, **settings)
+    fit(net(1), TASK, source(0.2), OPTIMIZER, run_dir=tmp_path / "c", seed=1, validation=held_out(0.2), **settings)
+    logs = [[json.loads(line) for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()] for run in "bc"]
+    for together_, alone in zip(*logs, strict=True):
+        for name in alone.keys() - {"seconds", "examples_per_s"}:
+            assert together_[name] == pytest.approx(alone[name], rel=1e-3), name
+    moved = {
+        path
+        for path, leaf in flatten_paths(purify(net(1)).variables).items()
+        if not np.array_equal(leaf, flatten_paths(found[1].variables)[path])
+    }
+    assert moved and not any(path.startswith("head") for path in moved)
+
+
+def test_steps_fit_the_calls(tmp_path) -> None:
+    with pytest.raises(InputError, match="train.log_every: expected a positive multiple"):
+        together(tmp_path, log_every=2, hardware=Hardware(steps_per_call=4), checkpoint_every=4)
 
 
 def test_a_run_that_diverges_leaves_the_others(side_by_side, tmp_path) -> None:
