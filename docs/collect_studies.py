@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 import sys
 from pathlib import Path
 
 from PIL import Image
+
+from bioflax.studies.index import read_answers
 
 HERE = Path(__file__).parent / "studies"
 COLOURS, WIDEST = 48, 900
@@ -34,9 +35,8 @@ def shrink(found: re.Match[str]) -> str:
 def main(folder: Path) -> None:
     """All studies of a folder that have a page."""
     lines = ["| study | question | answer | points |", "|---|---|---|---|"]
-    for path in sorted(folder.glob("*/answer.json")):
-        found = json.loads(path.read_text())
-        page = (path.parent / "report.html").read_text()
+    for found in read_answers(folder):
+        page = (folder / found["name"] / "report.html").read_text()
         if found["name"] in REAL:
             page = GALLERY.sub("", page)
         (HERE / f"{found['name']}.html").write_text(EMBEDDED.sub(shrink, page))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,14 +48,27 @@ def prepare(config: Any) -> PreparedStudy:
     from bioflax.studies import chosen, is_done, make_plan, write_plan
 
     plan = make_plan(build(settings, "study"), compose, lambda failure: explain(failure)[1])
+    plan.study["command"] = command(settings["size"])
     broken = [test["error"] for test in plan.tests.values()]
     if all(broken):  # a fault of the base, not of a condition
         raise InputError(broken[0])
     if not dry_run:
         write_plan(plan, folder)
-    wanted = how["only"] or [job.id for job in plan.jobs]
+    only = [how["only"]] if isinstance(how["only"], str) else how["only"]
+    wanted = only or [job.id for job in plan.jobs]
     jobs = [job for job in chosen(plan, wanted) if not all(is_done(folder, point) for point in job.points)]
     return PreparedStudy(plan, folder, store, deal(jobs, workers, how["vectorize"]), dry_run)
+
+
+def command(size: str) -> str:
+    """The line that repeats a study, wherever it is run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    given = [
+        part for part in HydraConfig.get().overrides.task if not part.startswith(("run_dir=", "study.only=", "debug="))
+    ]
+    sized = [] if any(part.startswith("study.size=") for part in given) else [f"study.size={size}"]
+    return shlex.join(["bioflax", "study", *given, *sized])
 
 
 def known() -> list[str]:

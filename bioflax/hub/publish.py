@@ -15,7 +15,7 @@ from bioflax.errors import InputError
 from bioflax.hub.card import ModelCard
 from bioflax.hub.held_out import judge_held_out
 from bioflax.hub.held_out_emitters import judge_emitters
-from bioflax.hub.held_out_objects import judge_objects
+from bioflax.hub.held_out_objects import judge_objects, tune_decoding
 from bioflax.hub.held_out_pairs import judge_pairs
 from bioflax.hub.store import load, save_model
 from bioflax.models import describe
@@ -116,8 +116,6 @@ def save_trained(
     card, example = make_card(model, task, prepared, fitted, settings)
     card = save_model(folder, card, fitted.variables, example)
     if prepared.reference in ("labels", "points"):
-        from bioflax.hub.held_out_objects import tune_decoding
-
         decoding = tune_decoding(load(folder), task, prepared)
         card = save_model(folder, dataclasses.replace(card, decoding=decoding), fitted.variables, example)
     return card

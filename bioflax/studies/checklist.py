@@ -59,6 +59,7 @@ def settings_of(results: Any) -> list[str]:
 
 
 def data(results: Any) -> Check:
+    """Whether the settings name the data."""
     title, common = "Data and their origin are named", settings_of(results)
     named = [text for text in common if text.startswith(("experiment=", "data", "+data"))]
     if named:
@@ -71,6 +72,7 @@ def data(results: Any) -> Check:
 
 
 def split(results: Any) -> Check:
+    """Whether the test items were kept out of every training."""
     title, study = "Test items were never trained on", results.study
     folders = [text for text in every_override(results) if text.lstrip("+").startswith(REAL)]
     if folders:
@@ -88,6 +90,7 @@ def split(results: Any) -> Check:
 
 
 def leakage(results: Any) -> Check:
+    """Whether rows and levels were fixed before any test."""
     title = "No choice was made on the test items"
     if not results.tallies:
         return Check(title, NOT_DONE, "no test was made")
@@ -106,6 +109,7 @@ def every_override(results: Any) -> list[str]:
 
 
 def pairing(results: Any) -> Check:
+    """Whether all rows see the same items."""
     title, metric = "Test items are paired", results.study["metric"]
     sizes = {tally.numerator.shape[-1] for (_, _, name), tally in results.tallies.items() if name == metric}
     if not sizes:
@@ -123,6 +127,7 @@ def pairing(results: Any) -> Check:
 
 
 def baseline(results: Any) -> Check:
+    """Whether classical rivals have results."""
     title, tests = "Compared with classical methods", len(results.tests)
     metric, names = results.study["metric"], [row.name for row in results.rows if row.kind == "rival"]
     seen = {name: sum((name, test.id, metric) in results.tallies for test in results.tests) for name in names}
@@ -136,6 +141,7 @@ def baseline(results: Any) -> Check:
 
 
 def bound(results: Any) -> Check:
+    """Whether a physical bound stands beside the results."""
     title, metric = "Compared with a bound", results.study["metric"]
     seen = sum(("bound", test.id, metric) in results.tallies for test in results.tests)
     if not seen:
@@ -145,6 +151,7 @@ def bound(results: Any) -> Check:
 
 
 def seeds(results: Any) -> Check:
+    """Whether every row was trained several times."""
     title, planned = "Trainings were repeated", results.study["seeds"]
     metric, rows = results.study["metric"], {row.name for row in results.rows if row.kind in ("train", "help")}
     counts = [len(t.by_seed) for (row, _, name), t in results.tallies.items() if row in rows and name == metric]
@@ -161,6 +168,7 @@ def seeds(results: Any) -> Check:
 
 
 def intervals(results: Any) -> Check:
+    """Whether the numbers have intervals."""
     title, study = "Every number has an interval", results.study
     if not results.tallies:
         return Check(title, NOT_DONE, "no point has a result")
@@ -185,6 +193,7 @@ def correction(claims: Sequence[Any]) -> Check:
 
 
 def region(results: Any, envelope: Mapping[str, Any] | None) -> Check:
+    """Whether an operating envelope was measured."""
     title = "The region in which a model holds is stated"
     entry = ((envelope or {}).get("rows") or {}).get(main_row(results) or "") or {}
     factors = entry.get("factors") or {}
@@ -199,6 +208,7 @@ def region(results: Any, envelope: Mapping[str, Any] | None) -> Check:
 
 
 def pictures(results: Any) -> Check:
+    """Whether the worst pictures are shown."""
     title, rows = "Failures are shown, not only successes", {row for row, _ in results.pictures}
     if not rows:
         return Check(title, NOT_DONE, "no picture was kept")
@@ -208,6 +218,7 @@ def pictures(results: Any) -> Check:
 
 
 def failures(results: Any) -> Check:
+    """Whether the worst pictures are shown."""
     title, points = "Failed points are reported", len(results.study["points"])
     if not results.failed:
         return Check(title, DONE, f"all {points} points have a result")
@@ -217,6 +228,7 @@ def failures(results: Any) -> Check:
 
 
 def repeatable(facts: Facts | None) -> Check:
+    """Whether versions, commit and device are known."""
     title = "It can be repeated"
     if facts is None or not facts.found:
         return Check(title, NOT_DONE, "no point says which versions it ran with")

@@ -132,7 +132,9 @@ class Engine:
         return options
 
     def _tests(self, judge: Any, test: str) -> Any:
-        study, key = self.plan.study, json.dumps([self.plan.tests[test], str(self.folder), test], sort_keys=True)
+        study = self.plan.study
+        drawn_from = [study["task"], self.plan.tests[test], self.plan.tests["t0"], study["items"], study["test_seed"]]
+        key = json.dumps(drawn_from, sort_keys=True)
         if key not in _drawn:
             data, task = self._node("data", test), self._node("task", test)
             drawn = judge.draw(data, task, study["items"], study["test_seed"], self._options(judge, test))

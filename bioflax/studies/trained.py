@@ -151,7 +151,10 @@ def train_together(store: Path, specs: Sequence[Spec], build: Build, *, forced: 
             groups.setdefault(_shape(spec), []).append(spec)
     for group in groups.values():
         if len(group) > 1:
-            _train_group(store, group, build, forced)
+            try:
+                _train_group(store, group, build, forced)
+            except Exception as failure:  # one by one: who is at fault fails alone, and says so in its points
+                print(f"not trained together: {failure}")
 
 
 def _shape(spec: Spec) -> str:
@@ -168,9 +171,8 @@ def _train_group(store: Path, group: Sequence[Spec], build: Build, forced: bool)
     if not forced and not pays(first.hardware):
         return
     with contextlib.ExitStack() as stack:
-        for spec in sorted(
-            group, key=lambda spec: spec.hash
-        ):  # always in one order: no two processes wait for each other
+        # Always in one order, so that no two processes wait for each other.
+        for spec in sorted(group, key=lambda spec: spec.hash):
             stack.enter_context(locked(folder_of(store, spec)))
         prepared = [
             part.data.prepare(
@@ -182,26 +184,24 @@ def _train_group(store: Path, group: Sequence[Spec], build: Build, forced: bool)
             )
             for part, spec in zip(parts, group)
         ]
+        for part, ready in zip(parts, prepared):
+            check_prepared(part.model, part.task, ready)
         runs = [
             stack.enter_context(Run(folder_of(store, spec), "train", spec.config, spec_overrides(spec)))
             for spec in group
         ]
-        try:
-            fitted = fit_together(
-                [part.model for part in parts],
-                first.task,
-                [one.source for one in prepared],
-                first.optimizer,
-                run_dirs=[run.folder for run in runs],
-                seeds=[spec.config["seed"] for spec in group],
-                validations=[one.validation for one in prepared],
-                hardware=first.hardware,
-                freeze=group[0].freeze,
-                **settings["train"],
-            )
-        except InputError as failure:  # of different structure: one by one
-            print(f"not trained together: {failure}")
-            return
+        fitted = fit_together(
+            [part.model for part in parts],
+            first.task,
+            [one.source for one in prepared],
+            first.optimizer,
+            run_dirs=[run.folder for run in runs],
+            seeds=[spec.config["seed"] for spec in group],
+            validations=[one.validation for one in prepared],
+            hardware=first.hardware,
+            freeze=group[0].freeze,
+            **settings["train"],
+        )
         for run, part, ready, one, spec in zip(runs, parts, prepared, fitted, group):
             if isinstance(one, TrainingError):
                 run.fail(str(one))

@@ -45,6 +45,7 @@ def test_every_point_has_its_result(done) -> None:
     found = results(done)
     assert set(found) == {point["hash"] for point in study["points"]}
     assert len(found) == 2 + 4 * 2 * 2
+    assert study["command"] == "bioflax study study=tiny study.size=small"
     assert {one["status"] for one in found.values()} == {"ok"}
     assert all(one["command"] == "study" and one["experiment"] == "tiny" for one in found.values())
     rivals = [one for one in found.values() if one["row"] is None]
@@ -132,12 +133,15 @@ def test_without_a_name_the_studies_are_listed(capsys) -> None:
 
 def test_seeds_that_train_together_give_the_same_scores(conf, done, tmp_path) -> None:
     folder = tmp_path / "tiny"
-    assert start(conf, folder, "study.vectorize=true", "~study.helps") == 0
+    # A row that cannot be built fails alone, in a group too.
+    bad = "+study.rows.bad=['data.simulator.photons=-1.0']"
+    assert start(conf, folder, "study.vectorize=true", "study.workers=1", "~study.helps", bad) == 1
+    assert {one["name"] for one in results(folder).values() if one["status"] != "ok"} == {"bad, seed 0", "bad, seed 1"}
     columns = [line.split(",") for line in (folder / "table.csv").read_text().splitlines()]
     place, kind = columns[0].index("psnr_db"), columns[0].index("kind")
     alone = {tuple(line[:place]): float(line[place]) for line in read_table(done)}
-    together = {tuple(line[:place]): float(line[place]) for line in columns[1:]}
-    models = [key for key in together if key[kind] == "train"]
+    together = {tuple(line[:place]): float(line[place]) for line in columns[1:] if line[place]}
+    models = [key for key in together if key[kind] == "train" and key in alone]
     assert len(models) == 2 * 2 * 2
     for key in models:
         assert together[key] == pytest.approx(alone[key], abs=0.02), key
